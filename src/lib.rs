@@ -1,0 +1,25 @@
+//! Millrace: orders from SQS to Aurora, in sequence for each customer, once, nothing lost.
+//!
+//! The modules in reading order follow one order through the engine; ARCHITECTURE.md tells the whole story.
+
+pub mod order;
+
+pub mod outcome;
+
+pub mod inbox;
+pub mod locks;
+
+pub mod ledger;
+
+pub mod core;
+pub mod engine;
+
+pub mod http;
+pub mod metrics;
+pub mod reconnect;
+pub mod telemetry;
+
+pub mod verify;
+
+pub mod cli;
+pub mod config;
