@@ -252,7 +252,7 @@ impl Default for Flow {
 
 impl Default for Hold {
     fn default() -> Self {
-        Self { keep: Duration::from_mins(10), probe: Duration::from_millis(500), probe_max: Duration::from_secs(10) }
+        Self { keep: Duration::from_secs(600), probe: Duration::from_millis(500), probe_max: Duration::from_secs(10) }
     }
 }
 
@@ -296,7 +296,7 @@ mod defaults {
         Duration::from_secs(30)
     }
     pub(super) const fn hold_max() -> Duration {
-        Duration::from_hours(11)
+        Duration::from_secs(11 * 3600)
     }
     pub(super) const fn attempt_timeout() -> Duration {
         Duration::from_secs(5)
