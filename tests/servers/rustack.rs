@@ -7,7 +7,7 @@
 //! What differs from SQS: at most one message of a FIFO group in one receive, a delete with a stale handle is
 //! reported as done, a poll that waits for a visibility timeout wakes on a tick of one second, no retention.
 
-#![allow(dead_code, reason = "tests, demo and benches include this file, and each uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "tests, demo and benches include this file, and each uses a part of it")]
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
