@@ -16,11 +16,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::inbox::{InboxError, InboxErrorClass, Settled};
-use crate::ledger::{CaseKind, CaseVerdict, Found, Gate, LedgerError, ParkVerdict, Verdict};
+use crate::ledger::{CaseKind, CaseVerdict, Found, Gap, Gate, LedgerError, ParkVerdict, Swept, Verdict};
 use crate::locks::LocksAway;
 use crate::order::{CustomerId, Digest, EntryId, Rank};
 use crate::outcome::Outcome;
 
+mod answers;
 mod arrivals;
 mod assign;
 mod batch;
@@ -228,6 +229,8 @@ pub enum Work<P> {
     Sweep {
         /// The most customers.
         limit: u32,
+        /// How old a gap is reported.
+        gap_after: Duration,
     },
 }
 
@@ -246,11 +249,11 @@ pub enum Written<P> {
     Load(Result<Vec<Loaded<P>>, LedgerError>),
     /// The verdict.
     Quarantine(Result<CaseVerdict, LedgerError>),
-    /// Customers whose parked orders stand next.
-    Sweep(Result<Vec<CustomerId>, LedgerError>),
+    /// What was found.
+    Sweep(Result<Swept, LedgerError>),
 }
 
-/// What an operator should know. The label is the metric's.
+/// What an operator should know.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Alarm {
     /// The deployment is broken: the engine holds.
@@ -263,20 +266,12 @@ pub enum Alarm {
     CustomerStuck(CustomerId, u32),
     /// A single order keeps running into timeouts; it is tried alone.
     OrderStalls(EntryId, u32),
-}
-
-impl Alarm {
-    /// The label in metrics.
-    #[must_use]
-    pub fn label(&self) -> &'static str {
-        match self {
-            Alarm::LedgerBroken(_) => "ledger_broken",
-            Alarm::LedgerUnrecognised(_) => "ledger_unrecognised",
-            Alarm::InboxRefused(_) => "inbox_refused",
-            Alarm::CustomerStuck(..) => "customer_stuck",
-            Alarm::OrderStalls(..) => "order_stalls",
-        }
-    }
+    /// The locks do not answer; the engine goes on without them.
+    LocksAway(String),
+    /// A customer's order went to quarantine at its place: nothing of the customer commits until a person decides.
+    Blocked(CustomerId),
+    /// A number does not come.
+    Gap(Gap),
 }
 
 /// The core of one instance.
@@ -306,6 +301,8 @@ pub struct Core<P> {
     progress: u64,
     arrivals: u64,
     sweep_at: Time,
+    /// The gaps of the last sweep: each is reported once.
+    gaps: BTreeSet<Gap>,
     /// Writes other than commits failed so often in a row; none before this time.
     stumbles: (u32, Time),
     stop: Option<Stop>,
@@ -334,6 +331,7 @@ impl<P: Clone> Core<P> {
             progress: 0,
             arrivals: 0,
             sweep_at: Time::ZERO,
+            gaps: BTreeSet::new(),
             stumbles: (0, Time::ZERO),
             stop: None,
             settings,

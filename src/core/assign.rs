@@ -234,7 +234,7 @@ impl<P: Clone> Core<P> {
                 }
             }
             Busy::Case(case) => loose(case.rank, &case.held.payload, case.kind, case.reason.clone()),
-            Busy::Sweep => Work::Sweep { limit: self.settings.sweep_max },
+            Busy::Sweep => Work::Sweep { limit: self.settings.sweep_max, gap_after: self.settings.gap_after },
         }
     }
 }

@@ -100,6 +100,8 @@ pub(super) struct Lane<P> {
     /// is certainly over; what lies above it may be further on than we know.
     pub upto: Option<Rank>,
     pub parked_run: ParkedRun,
+    /// How many of its orders are parked in the ledger, as last told.
+    pub parked: u64,
     /// The customer's next order is in quarantine.
     pub blocked: bool,
     pub lock: Lock,
@@ -126,6 +128,7 @@ impl<P> Lane<P> {
             orders: BTreeMap::new(),
             upto: None,
             parked_run: ParkedRun::None,
+            parked: 0,
             blocked: false,
             lock: Lock::Wanted,
             busy: false,
@@ -272,9 +275,11 @@ impl<P> Lane<P> {
         });
     }
 
-    /// How many of the parked orders are loaded.
-    pub(super) fn loaded(&self) -> u64 {
-        self.orders.values().filter(|held| held.parked).count() as u64
+    /// Learns how many orders are parked. Those that are not loaded yet are to be.
+    pub(super) fn learn_parked(&mut self, parked: u64) {
+        let loaded = self.orders.values().filter(|held| held.parked).count() as u64;
+        self.parked = parked;
+        self.parked_run = if parked > loaded { ParkedRun::Wanted } else { ParkedRun::None };
     }
 
     /// Whether `rank` is certainly over.

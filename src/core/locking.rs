@@ -1,17 +1,23 @@
 //! What the answers of the locks mean for the lanes.
 
 use super::lane::{Lock, Next};
-use super::{Core, LockCall};
+use super::{Action, Alarm, Core, LockCall};
 use crate::locks::LocksAway;
 use crate::order::CustomerId;
 
 impl<P: Clone> Core<P> {
     pub(super) fn locked(&mut self, call: LockCall, result: Result<Vec<bool>, LocksAway>) {
         let Some((asked_at, customers)) = self.leases.answered(call) else { return };
-        let Ok(granted) = result else {
-            let waiting = self.leases.went_away(self.now, &self.settings, &mut self.seed);
-            self.go_without(customers.into_iter().chain(waiting));
-            return;
+        let granted = match result {
+            Ok(granted) => granted,
+            Err(LocksAway(reason)) => {
+                if self.leases.away_since().is_none() {
+                    self.actions.push_back(Action::Alarm(Alarm::LocksAway(reason)));
+                }
+                let waiting = self.leases.went_away(self.now, &self.settings, &mut self.seed);
+                self.go_without(customers.into_iter().chain(waiting));
+                return;
+            }
         };
         self.leases.came_back();
         let until = asked_at.after(self.settings.lease);

@@ -22,6 +22,8 @@ pub struct Snapshot {
     pub lanes_without_lock: usize,
     /// Customers known to be blocked.
     pub lanes_blocked: usize,
+    /// Orders parked in the ledger, as far as the customers in memory are known.
+    pub parked: u64,
     /// Orders that wait in memory for a predecessor.
     pub early: usize,
     /// Messages whose delete waits.
@@ -55,6 +57,7 @@ impl<P: Clone> Core<P> {
             lanes_without_lock: count(&|lane| lane.lock == Lock::Without),
             lanes_blocked: count(&|lane| lane.blocked),
             early: self.lanes.values().filter(early).map(|lane| lane.orders.len()).sum(),
+            parked: self.lanes.values().map(|lane| lane.parked).sum(),
             deletes_waiting: self.deliveries.deletes_waiting(),
             polls: self.flow.polls(),
             committers_busy: self.slots.iter().flatten().count(),

@@ -1,14 +1,14 @@
 //! What the ledger's answers mean.
 
-use super::batch::{Batch, Busy, LooseCase, Pending, Suspect};
-use super::lane::{Held, ParkedRun, Place};
+use super::batch::{Batch, Busy, Pending, Suspect};
+use super::lane::{Held, Place};
 use super::time::backoff;
-use super::{Action, Alarm, Core, Loaded, Written};
-use crate::ledger::{CaseKind, CaseVerdict, ErrorClass, Found, Gate, LedgerError, ParkVerdict, Verdict};
-use crate::order::{CustomerId, Ordering, Rank};
+use super::{Action, Alarm, Core, Written};
+use crate::ledger::{ErrorClass, Gate, LedgerError, Verdict};
+use crate::order::CustomerId;
 use crate::outcome::Outcome;
 
-const GATE_CLOSED: &str = "the ledger's gate is closed";
+pub(super) const GATE_CLOSED: &str = "the ledger's gate is closed";
 
 impl<P: Clone> Core<P> {
     pub(super) fn wrote(&mut self, slot: usize, written: Written<P>) {
@@ -26,18 +26,18 @@ impl<P: Clone> Core<P> {
                 self.quarantined(&customer, place, result);
             }
             (Busy::Case(case), Written::Quarantine(result)) => self.case_closed(case, result),
-            (Busy::Sweep, Written::Sweep(Ok(customers))) => self.swept(customers),
+            (Busy::Sweep, Written::Sweep(Ok(swept))) => self.swept(swept),
             (Busy::Sweep, Written::Sweep(Err(error))) => self.stumbled(&error),
             (job, _) => unreachable!("the shell answered other work than it was given: {}", job_name(&job)),
         }
     }
 
-    fn hold(&mut self, reason: &str) {
+    pub(super) fn hold(&mut self, reason: &str) {
         self.routing.hold(self.now, reason, &self.settings, &mut self.seed);
     }
 
     /// Something was written, or could have been.
-    fn went_well(&mut self) {
+    pub(super) fn went_well(&mut self) {
         self.stumbles.0 = 0;
         self.routing.succeeded();
     }
@@ -66,7 +66,7 @@ impl<P: Clone> Core<P> {
                     places.iter().filter_map(|place| Some((*place, lane.orders.remove(place)?))).collect();
                 let over = lane.advance(ordering, upto);
                 lane.blocked = false;
-                lane.parked_run = if parked > lane.loaded() { ParkedRun::Wanted } else { ParkedRun::None };
+                lane.learn_parked(parked);
                 self.suspect(customer, over);
                 for (place, held) in ended {
                     if known.contains(&held.id) {
@@ -93,7 +93,7 @@ impl<P: Clone> Core<P> {
                 if parked_batch {
                     lane.unload();
                 }
-                lane.parked_run = if parked > lane.loaded() { ParkedRun::Wanted } else { ParkedRun::None };
+                lane.learn_parked(parked);
             }
             Verdict::Blocked => {
                 lane.blocked = true;
@@ -103,7 +103,7 @@ impl<P: Clone> Core<P> {
     }
 
     /// A lane has its answer: nothing of it is on its way any more.
-    fn free(&mut self, customer: &CustomerId) {
+    pub(super) fn free(&mut self, customer: &CustomerId) {
         if let Some(lane) = self.lanes.get_mut(customer) {
             lane.busy = false;
             lane.prune();
@@ -118,7 +118,7 @@ impl<P: Clone> Core<P> {
     }
 
     /// Tries a lane again after a pause that grows, and says so when it grows too long.
-    fn again_later(&mut self, customer: &CustomerId) {
+    pub(super) fn again_later(&mut self, customer: &CustomerId) {
         let Some(lane) = self.lanes.get_mut(customer) else { return };
         let (first, longest) = (self.settings.ledger_backoff, self.settings.ledger_backoff_max);
         lane.not_before = Some(self.now.after(backoff(first, longest, lane.tries, &mut self.seed)));
@@ -225,205 +225,12 @@ impl<P: Clone> Core<P> {
     }
 
     /// A write other than a commit failed. Each of them may be repeated, so it is: after a pause, or a hold.
-    fn stumbled(&mut self, error: &LedgerError) {
+    pub(super) fn stumbled(&mut self, error: &LedgerError) {
         self.stumbles.0 += 1;
         let (first, longest) = (self.settings.ledger_backoff, self.settings.ledger_backoff_max);
         self.stumbles.1 = self.now.after(backoff(first, longest, self.stumbles.0, &mut self.seed));
         if !matches!(error.class, ErrorClass::Retry | ErrorClass::Timeout | ErrorClass::Unknown) {
             self.ledger_fails(error);
-        }
-    }
-
-    fn parked(&mut self, orders: Vec<(CustomerId, Place)>, result: Result<Vec<ParkVerdict>, LedgerError>) {
-        let verdicts = match result {
-            Ok(verdicts) => verdicts,
-            Err(error) => {
-                self.stumbled(&error);
-                Vec::new()
-            }
-        };
-        if verdicts.contains(&ParkVerdict::GateClosed) {
-            self.hold(GATE_CLOSED);
-        } else if !verdicts.is_empty() {
-            self.went_well();
-        }
-        for ((customer, place), verdict) in orders.iter().zip(verdicts) {
-            let lane = self.lanes.get_mut(customer).expect("a busy lane stays");
-            match verdict {
-                ParkVerdict::Parked => {
-                    if let Some(held) = lane.orders.remove(place) {
-                        self.finish(&held, Outcome::Parked);
-                    }
-                }
-                ParkVerdict::Taken => {
-                    if let Some(held) = lane.orders.remove(place) {
-                        self.suspect(customer, vec![(*place, held)]);
-                    }
-                }
-                // What we believed of the customer is old: try its head, and learn.
-                ParkVerdict::NotEarly | ParkVerdict::Again => {
-                    lane.upto = None;
-                    lane.blocked = false;
-                    lane.early_since = None;
-                    lane.pressed = false;
-                    if lane.not_before.is_none_or(|at| at <= self.now) {
-                        lane.tries += 1;
-                        self.again_later(customer);
-                    }
-                }
-                ParkVerdict::GateClosed => {}
-            }
-        }
-        for (customer, _) in &orders {
-            self.free(customer);
-        }
-    }
-
-    fn looked_up(&mut self, suspects: Vec<Suspect<P>>, result: Result<Vec<Found>, LedgerError>) {
-        let found = match result {
-            Ok(found) => found,
-            Err(error) => {
-                self.stumbled(&error);
-                suspects.into_iter().rev().for_each(|suspect| self.suspects.push_front(suspect));
-                return;
-            }
-        };
-        self.went_well();
-        for (suspect, found) in suspects.into_iter().zip(found) {
-            let Suspect { customer, place, held } = suspect;
-            match found {
-                Found::Ended => self.finish(&held, Outcome::Duplicate),
-                Found::Parked => self.finish(&held, Outcome::Parked),
-                Found::Quarantined => self.finish(&held, Outcome::Quarantined),
-                Found::Conflict(reason) => self.accuse(held, place.0, CaseKind::Conflict, reason),
-                Found::OutOfSequence => {
-                    let reason = format!("out of sequence: {} is below the customer's mark", place.0);
-                    self.accuse(held, place.0, CaseKind::OutOfSequence, reason);
-                }
-                Found::Absent => self.unsuspect(customer, place, held),
-            }
-        }
-    }
-
-    fn accuse(&mut self, held: Held<P>, rank: Rank, kind: CaseKind, reason: String) {
-        self.cases.push_back(LooseCase { held, rank, kind, reason: Some(reason) });
-    }
-
-    /// The ledger knows nothing of it: back into its lane, to be judged there again.
-    fn unsuspect(&mut self, customer: CustomerId, place: Place, mut held: Held<P>) {
-        if self.stop.is_some() {
-            self.finish(&held, Outcome::Returned);
-            return;
-        }
-        held.tries += 1;
-        let tries = held.tries;
-        let lane = self.lanes.entry(customer.clone()).or_insert_with(super::lane::Lane::new);
-        lane.orders.insert(place, held);
-        lane.upto = None;
-        if tries > 1 {
-            lane.tries = tries;
-            self.again_later(&customer);
-        }
-        self.review(&customer);
-    }
-
-    fn loaded(&mut self, customers: Vec<CustomerId>, result: Result<Vec<Loaded<P>>, LedgerError>) {
-        let runs = match result {
-            Ok(runs) => runs,
-            Err(error) => {
-                self.stumbled(&error);
-                Vec::new()
-            }
-        };
-        if !runs.is_empty() {
-            self.went_well();
-        }
-        for run in runs {
-            let Some(lane) = self.lanes.get_mut(&run.customer) else { continue };
-            let over = lane.advance(self.settings.ordering, run.upto);
-            lane.parked_run = ParkedRun::None;
-            self.suspect(&run.customer, over);
-            if self.stop.is_none() {
-                for order in run.orders {
-                    self.arrive(order, None);
-                }
-            }
-        }
-        for customer in &customers {
-            self.free(customer);
-        }
-    }
-
-    fn quarantined(&mut self, customer: &CustomerId, place: Place, result: Result<CaseVerdict, LedgerError>) {
-        let lane = self.lanes.get_mut(customer).expect("a busy lane stays");
-        match result {
-            Ok(CaseVerdict::Quarantined) => {
-                lane.blocked = self.settings.ordering != Ordering::None;
-                if let Some(held) = lane.orders.remove(&place) {
-                    let kind = if held.malformed { CaseKind::Malformed } else { CaseKind::Poison };
-                    self.actions.push_back(Action::Quarantined { payload: held.payload.clone(), kind });
-                    self.finish(&held, Outcome::Quarantined);
-                }
-                self.went_well();
-            }
-            Ok(CaseVerdict::NotNext) => {
-                // A stale verdict: it is judged anew. A malformed message at a passed place is looked up.
-                lane.upto = None;
-                if let Some(held) = lane.orders.get_mut(&place) {
-                    held.fault = None;
-                    if held.malformed
-                        && let Some(held) = lane.orders.remove(&place)
-                    {
-                        self.suspect(customer, vec![(place, held)]);
-                    }
-                }
-                self.went_well();
-            }
-            Ok(CaseVerdict::Blocked) => {
-                lane.blocked = true;
-                if let Some(held) = lane.orders.get_mut(&place) {
-                    held.fault = None;
-                }
-                lane.unload();
-                self.went_well();
-            }
-            Ok(CaseVerdict::GateClosed) => self.hold(GATE_CLOSED),
-            Err(error) => self.stumbled(&error),
-        }
-        self.free(customer);
-    }
-
-    fn case_closed(&mut self, case: LooseCase<P>, result: Result<CaseVerdict, LedgerError>) {
-        match result {
-            Ok(CaseVerdict::Quarantined) => {
-                self.actions.push_back(Action::Quarantined { payload: case.held.payload.clone(), kind: case.kind });
-                self.finish(&case.held, Outcome::Quarantined);
-                self.went_well();
-            }
-            Ok(CaseVerdict::GateClosed) => {
-                self.hold(GATE_CLOSED);
-                self.cases.push_front(case);
-            }
-            Ok(CaseVerdict::NotNext | CaseVerdict::Blocked) => {
-                unreachable!("a case that blocks nobody does not depend on what stands next")
-            }
-            Err(error) => {
-                self.stumbled(&error);
-                self.cases.push_front(case);
-            }
-        }
-    }
-
-    fn swept(&mut self, customers: Vec<CustomerId>) {
-        self.went_well();
-        if self.stop.is_some() {
-            return;
-        }
-        for customer in customers {
-            let lane = self.lanes.entry(customer.clone()).or_insert_with(super::lane::Lane::new);
-            lane.parked_run = ParkedRun::Wanted;
-            lane.blocked = false;
-            self.review(&customer);
         }
     }
 }
