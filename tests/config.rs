@@ -11,9 +11,9 @@ const MINIMAL: &str = "[inbox]\nqueue_url = 'http://127.0.0.1:1/0/orders'\n[ledg
 
 /// Loads the text as a file, with these variables.
 fn load(text: &str, vars: &[(&str, &str)]) -> Result<Config, ConfigError> {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("millrace.toml");
-    std::fs::write(&path, text).unwrap();
+    std::fs::write(&path, text).expect("the folder is writable");
     Config::load_from(Some(&path), environment(vars))
 }
 

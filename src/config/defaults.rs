@@ -20,7 +20,7 @@ pub(super) const fn visibility_timeout() -> Duration {
     Duration::from_secs(30)
 }
 pub(super) const fn hold_max() -> Duration {
-    Duration::from_secs(11 * 3600)
+    Duration::from_hours(11)
 }
 pub(super) const fn attempt_timeout() -> Duration {
     Duration::from_secs(5)

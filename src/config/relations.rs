@@ -8,7 +8,7 @@ use super::{Config, redacted};
 use crate::order::{MAX_BODY_BYTES, Ordering};
 
 /// SQS ends a receive after this long, whatever is asked for.
-const SQS_HOLD: Duration = Duration::from_secs(12 * 3600);
+const SQS_HOLD: Duration = Duration::from_hours(12);
 
 /// What is left of the shutdown budget after the last poll and the last statement: deletes, hand-backs, locks.
 const SHUTDOWN_REST: Duration = Duration::from_secs(2);
@@ -35,7 +35,7 @@ impl Broken {
     }
 
     /// Two keys of which the first must be below the second.
-    fn ordered<T: PartialOrd + Shown>(&mut self, low: (&str, T), high: (&str, T), why: &str) {
+    fn ordered<T: PartialOrd + Shown + Copy>(&mut self, low: (&str, T), high: (&str, T), why: &str) {
         if low.1 >= high.1 {
             let (low_is, high_is) = (low.1.shown(), high.1.shown());
             self.0.push(format!("{} = {low_is} must be below {} = {high_is}: {why}", low.0, high.0));
@@ -43,7 +43,7 @@ impl Broken {
     }
 
     /// Two keys of which the first may not be above the second.
-    fn at_most<T: PartialOrd + Shown>(&mut self, low: (&str, T), high: (&str, T), why: &str) {
+    fn at_most<T: PartialOrd + Shown + Copy>(&mut self, low: (&str, T), high: (&str, T), why: &str) {
         if low.1 > high.1 {
             let (low_is, high_is) = (low.1.shown(), high.1.shown());
             self.0.push(format!("{} = {low_is} must not be above {} = {high_is}: {why}", low.0, high.0));
@@ -151,7 +151,7 @@ fn urls(config: &Config, found: &mut Broken) {
         redacted(queue),
         "must be the queue's https:// URL (http:// for a local server)",
     );
-    if config.inbox.ordering == Ordering::Fifo && !queue.ends_with(".fifo") {
+    if config.inbox.ordering == Ordering::Fifo && queue.strip_suffix(".fifo").is_none() {
         found.0.push(format!(
             "inbox.ordering = fifo needs a FIFO queue, and inbox.queue_url = {} does not end in .fifo",
             redacted(queue)
