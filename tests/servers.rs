@@ -1,1 +1,4 @@
-//! Not yet.
+//! The servers that tests talk to.
+
+pub(crate) mod ministack;
+pub(crate) mod rustack;
