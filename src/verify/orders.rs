@@ -9,7 +9,7 @@ use super::{Report, Rule, Sequence, VerifyError, during, text};
 
 /// The body comes with the first line only: an order of 500 lines would send it 500 times.
 const ORDERS: &str = "SELECT o.customer_id, CAST(o.position AS text), o.order_id, o.currency, \
-        CAST(o.total_minor AS text), CASE WHEN COALESCE(l.line_number, 1) <= 1 THEN CAST(o.body AS text) END, \
+        CAST(o.total_minor AS text), CASE WHEN COALESCE(l.line_number, 1) <= 1 THEN o.body END, \
         CAST(l.line_number AS text), l.sku, CAST(l.quantity AS text), CAST(l.unit_price_minor AS text) \
     FROM orders o LEFT JOIN order_lines l ON l.order_id = o.order_id \
     ORDER BY o.customer_id, o.position, o.order_id, l.line_number";

@@ -100,10 +100,11 @@ const RULES: &[(Rule, &str)] = &[
         Rule::EventOrder,
         "SELECT 'customer ' || customer_id || ': the event of position ' || CAST(position AS text) || ' is ' \
              || CAST(event AS text) || ', the one before it is ' || CAST(before AS text) \
-         FROM (SELECT o.customer_id, o.position, e.event, \
-                   lag(e.event) OVER (PARTITION BY o.customer_id ORDER BY o.position) AS before \
-               FROM (SELECT order_id, min(event_id) AS event FROM order_events WHERE kind = 'committed' \
-                     GROUP BY order_id) e JOIN orders o ON o.order_id = e.order_id) pairs \
+         FROM (SELECT customer_id, position, event, \
+                   lag(event) OVER (PARTITION BY customer_id ORDER BY position) AS before \
+               FROM (SELECT DISTINCT o.customer_id, o.position, e.event \
+                     FROM (SELECT order_id, min(event_id) AS event FROM order_events WHERE kind = 'committed' \
+                           GROUP BY order_id) e JOIN orders o ON o.order_id = e.order_id) ends) pairs \
          WHERE event <= before",
     ),
     (
@@ -144,8 +145,19 @@ const RULES: &[(Rule, &str)] = &[
 pub(super) async fn judge(ledger: &mut AnyConnection, report: &mut Report) -> Result<(), VerifyError> {
     for (rule, sql) in RULES {
         let mut rows = sqlx::query(*sql).fetch(&mut *ledger);
-        while let Some(row) = rows.try_next().await.map_err(during(rule.title()))? {
-            report.add(*rule, || text(&row, 0).unwrap_or_else(|| "a row with values that are no text".to_owned()));
+        loop {
+            match rows.try_next().await {
+                Ok(Some(row)) => {
+                    report.add(*rule, || text(&row, 0).unwrap_or_else(|| "a row that is no text".to_owned()));
+                }
+                Ok(None) => break,
+                // SQLite takes any bytes for text. What they belong to cannot be said, and the next rule can be judged.
+                Err(sqlx::Error::Decode(error)) => {
+                    report.add(Rule::Unreadable, || format!("while judging {}: {error}", rule.title()));
+                    break;
+                }
+                Err(error) => return Err(during(rule.title())(error)),
+            }
         }
     }
     Ok(())
