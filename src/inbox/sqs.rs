@@ -61,8 +61,12 @@ struct Queue {
 
 impl Sqs {
     /// A queue with the AWS settings of the SDK's own chain: environment, profile, task role.
-    pub async fn from_environment(inbox: &config::Inbox) -> Self {
-        Self::new(&aws_config::defaults(BehaviorVersion::latest()).load().await, inbox)
+    ///
+    /// # Errors
+    ///
+    /// The chain knows no region.
+    pub async fn from_environment(inbox: &config::Inbox) -> Result<Self, InboxError> {
+        Ok(Self::new(&environment().await?, inbox))
     }
 
     /// A queue with the given AWS settings. Opens no connection yet.
@@ -174,6 +178,16 @@ impl Inbox for Sqs {
         let answer = bounded("ChangeMessageVisibilityBatch", self.0.attempt_timeout, call).await?;
         Ok(settled(receipts.len(), answer.successful.iter().map(|entry| entry.id.as_str()), answer.failed))
     }
+}
+
+/// The AWS settings of the SDK's own chain. Without a region every call would fail as if SQS were away.
+async fn environment() -> Result<SdkConfig, InboxError> {
+    let sdk = aws_config::defaults(BehaviorVersion::latest()).load().await;
+    if sdk.region().is_none() {
+        let message = "no AWS region: set AWS_REGION, or name one in the AWS profile".to_owned();
+        return Err(InboxError { class: InboxErrorClass::Refused, message });
+    }
+    Ok(sdk)
 }
 
 /// Whether the queue is FIFO: SQS demands this end of the name, and forbids it for others.
@@ -291,5 +305,31 @@ fn entry_error(entry: &BatchResultErrorEntry) -> String {
     match &entry.message {
         Some(message) => format!("{}: {message}", entry.code),
         None => entry.code.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use aws_sdk_sqs::operation::receive_message::{ReceiveMessageError, ReceiveMessageOutput};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn call_that_the_sdk_does_not_end_is_ended() {
+        let limit = Duration::from_secs(25);
+        let call = pending::<Result<ReceiveMessageOutput, SdkError<ReceiveMessageError>>>();
+        let failed = bounded("ReceiveMessage", limit, call).await.err().expect("a failure");
+        assert_eq!(failed.error.class, InboxErrorClass::Away);
+        assert!(!failed.unsent);
+    }
+
+    #[test]
+    fn seconds_are_rounded_up_and_bounded() {
+        assert_eq!(whole_seconds(Duration::ZERO), 0);
+        assert_eq!(whole_seconds(Duration::from_millis(1)), 1);
+        assert_eq!(whole_seconds(Duration::from_secs(30)), 30);
+        assert_eq!(whole_seconds(Duration::from_hours(13)), 43_200);
     }
 }
