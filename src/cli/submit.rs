@@ -4,6 +4,7 @@
 //! What SQS never answered is sent again: it may then be in the queue twice, which costs nothing but a line in the
 //! report, because the ledger knows duplicates.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -182,7 +183,7 @@ fn print_report(args: &Args, report: &Report) {
         (may_be_twice, "may be in the queue twice (harmless: the ledger knows duplicates)"),
     ] {
         if *count > 0 {
-            text += &format!(", {count} {what}");
+            write!(text, ", {count} {what}").expect("a String takes any text");
         }
     }
     println!("{text}");

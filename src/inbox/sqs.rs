@@ -192,7 +192,7 @@ async fn environment() -> Result<SdkConfig, InboxError> {
 
 /// Whether the queue is FIFO: SQS demands this end of the name, and forbids it for others.
 fn is_fifo(queue_url: &str) -> bool {
-    queue_url.ends_with(".fifo")
+    queue_url.strip_suffix(".fifo").is_some()
 }
 
 /// A client without retries whose attempts end after `attempt_timeout`.
@@ -211,6 +211,7 @@ fn timeouts(attempt: Duration) -> TimeoutConfig {
 }
 
 /// A failed call, and whether it certainly was not carried out.
+#[derive(Debug)]
 struct Failed {
     error: InboxError,
     unsent: bool,
@@ -231,14 +232,12 @@ async fn bounded<T, E>(
 where
     E: std::error::Error + ProvideErrorMetadata + Into<aws_sdk_sqs::Error> + 'static,
 {
-    match tokio::time::timeout(limit + NET, call).await {
-        Ok(answer) => answer.map_err(|error| errors::explain(operation, error)),
-        Err(_) => {
-            let seconds = (limit + NET).as_secs_f64();
-            let message = format!("{operation}: no answer within {seconds:.1} s, and the SDK hangs");
-            Err(Failed { error: InboxError { class: InboxErrorClass::Away, message }, unsent: false })
-        }
-    }
+    let net = limit + NET;
+    let Ok(answer) = tokio::time::timeout(net, call).await else {
+        let message = format!("{operation}: no answer within {:.1} s, and the SDK hangs", net.as_secs_f64());
+        return Err(Failed { error: InboxError { class: InboxErrorClass::Away, message }, unsent: false });
+    };
+    answer.map_err(|error| errors::explain(operation, error))
 }
 
 /// Rounds up, so that nothing comes back before it was asked to.
@@ -320,7 +319,7 @@ mod tests {
     async fn call_that_the_sdk_does_not_end_is_ended() {
         let limit = Duration::from_secs(25);
         let call = pending::<Result<ReceiveMessageOutput, SdkError<ReceiveMessageError>>>();
-        let failed = bounded("ReceiveMessage", limit, call).await.err().expect("a failure");
+        let failed = bounded("ReceiveMessage", limit, call).await.expect_err("a failure");
         assert_eq!(failed.error.class, InboxErrorClass::Away);
         assert!(!failed.unsent);
     }

@@ -182,12 +182,11 @@ impl<R: AsyncBufRead + Unpin> Flow<R> {
             self.ready.push_back(tried);
             return;
         };
-        match self.groups.get_mut(group) {
-            Some(behind) => behind.push_back(tried),
-            None => {
-                self.groups.insert(group.clone(), VecDeque::new());
-                self.ready.push_back(tried);
-            }
+        if let Some(behind) = self.groups.get_mut(group) {
+            behind.push_back(tried);
+        } else {
+            self.groups.insert(group.clone(), VecDeque::new());
+            self.ready.push_back(tried);
         }
     }
 
