@@ -12,7 +12,7 @@ use super::{bodies, queue, receipts, receive, send, settings};
 use crate::servers::rustack::{Counts, Fault, Operation, Rustack, When};
 
 /// Far above every bound that is tested; only a call that never ends gets here.
-const NEVER: Duration = Duration::from_secs(60);
+const NEVER: Duration = Duration::from_mins(1);
 
 /// A queue whose calls end after 300 ms, a receive after its wait and 300 ms.
 fn hasty(server: &Rustack, url: &str) -> Sqs {
@@ -50,7 +50,7 @@ async fn every_entry_of_a_visibility_change_has_its_answer() {
     let visibility = Operation::ChangeMessageVisibilityBatch;
     server.faults().set(visibility, When::Nth(1), Fault::FailEntries { entries: vec![2], sender_fault: true });
     server.faults().set(visibility, When::Nth(2), Fault::FailEntries { entries: vec![0, 1, 2], sender_fault: false });
-    let minute = Duration::from_secs(60);
+    let minute = Duration::from_mins(1);
     let answers = queue.set_visibility(&receipts, minute).await.unwrap();
     assert!(matches!(answers[..], [Settled::Done, Settled::Done, Settled::Gone(_)]), "{answers:?}");
     let answers = queue.set_visibility(&receipts, minute).await.unwrap();
