@@ -252,7 +252,11 @@ impl Default for Flow {
 
 impl Default for Hold {
     fn default() -> Self {
-        Self { keep: Duration::from_secs(600), probe: Duration::from_millis(500), probe_max: Duration::from_secs(10) }
+        Self {
+            keep: Duration::from_secs(600),
+            probe: Duration::from_millis(500),
+            probe_max: Duration::from_secs(10),
+        }
     }
 }
 
