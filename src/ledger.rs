@@ -15,10 +15,13 @@ use std::sync::Arc;
 
 use crate::order::{CustomerId, Entry, EntryId, Ordering, Rank};
 
+pub mod any;
 pub mod effects;
 pub mod postgres;
 pub mod report;
 pub mod sqlite;
+
+pub use any::{AnyLedger, open};
 
 /// Opens sessions. One committer owns one session.
 pub trait Ledger: Clone + Send + Sync + 'static {
