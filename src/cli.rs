@@ -12,6 +12,7 @@ pub mod check;
 pub mod customer;
 pub mod migrate;
 pub mod order;
+pub mod preflight;
 pub mod run;
 pub mod status;
 pub mod submit;
