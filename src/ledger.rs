@@ -16,10 +16,13 @@ use std::time::Duration;
 
 use crate::order::{CustomerId, Entry, EntryId, Ordering, Rank};
 
+pub mod any;
 pub mod effects;
 pub mod postgres;
 pub mod report;
 pub mod sqlite;
+
+pub use any::{AnyLedger, open};
 
 /// Opens sessions. One committer owns one session.
 pub trait Ledger: Clone + Send + Sync + 'static {
