@@ -12,6 +12,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::order::{CustomerId, Entry, EntryId, Ordering, Rank};
 
@@ -103,8 +104,8 @@ pub trait Session: Send + 'static {
     fn quarantine(&mut self, case: &Case) -> impl Future<Output = Result<CaseVerdict, LedgerError>> + Send;
 
     /// Finds what a crash left behind: removes parked copies of orders that have an end, and returns at most `limit`
-    /// customers whose parked orders stand next.
-    fn sweep(&mut self, limit: u32) -> impl Future<Output = Result<Vec<CustomerId>, LedgerError>> + Send;
+    /// customers whose parked orders stand next. Reports at most `limit` gaps that are older than `gap_after`.
+    fn sweep(&mut self, limit: u32, gap_after: Duration) -> impl Future<Output = Result<Swept, LedgerError>> + Send;
 }
 
 /// The state of the gate.
@@ -223,6 +224,26 @@ pub struct ParkedRun {
     pub parked: u64,
     /// Ascending by rank. Malformed entries may stand among them (`fifo`).
     pub orders: Vec<Placed>,
+}
+
+/// What a sweep found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Swept {
+    /// Customers that are not blocked and whose parked orders stand next.
+    pub ready: Vec<CustomerId>,
+    /// `gapless`: customers whose parked orders wait for a number that does not come.
+    pub gaps: Vec<Gap>,
+}
+
+/// Orders that wait for a predecessor.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Gap {
+    /// Whose.
+    pub customer: CustomerId,
+    /// The number that is missing.
+    pub missing: u64,
+    /// How many orders are parked behind it.
+    pub parked: u64,
 }
 
 /// Why an entry goes to quarantine.

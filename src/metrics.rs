@@ -35,6 +35,11 @@ pub fn quarantined(kind: CaseKind) {
     RECORDERS.quarantined.of(kind).increment(1);
 }
 
+/// A parked order was committed; its delivery ended before, as parked.
+pub fn unparked() {
+    RECORDERS.unparked.of(Plain).increment(1);
+}
+
 /// Something failed.
 pub fn failed(failure: Failure) {
     RECORDERS.errors.of(failure).increment(1);
@@ -127,6 +132,7 @@ struct Recorders {
     handle: PrometheusHandle,
     rendering: Mutex<()>,
     orders: Family<Outcome, Counter>,
+    unparked: Family<Plain, Counter>,
     quarantined: Family<CaseKind, Counter>,
     errors: Family<Failure, Counter>,
     alarms: Family<Alarm, Counter>,
@@ -154,6 +160,7 @@ impl Recorders {
             handle: keep_up(recorder.handle()),
             rendering: Mutex::new(()),
             orders: Family::new(&list::ORDERS, counter),
+            unparked: Family::new(&list::UNPARKED, counter),
             quarantined: Family::new(&list::QUARANTINED, counter),
             errors: Family::new(&list::ERRORS, counter),
             alarms: Family::new(&list::ALARMS, counter),

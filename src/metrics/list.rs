@@ -83,6 +83,7 @@ macro_rules! list {
 
 list! {
     ORDERS = counter("millrace_orders_total", "Deliveries by how they ended.");
+    UNPARKED = counter("millrace_unparked_total", "Parked orders that were committed.");
     QUARANTINED = counter("millrace_quarantined_total", "Entries put into quarantine, by why.");
     ERRORS = counter("millrace_errors_total", "Errors by where they came from and by what the engine does about them.");
     ALARMS = counter("millrace_alarms_total", "Things that a person should look at, by kind.");
