@@ -146,7 +146,7 @@ struct Recorders {
     delete: Family<Plain, Histogram>,
     phase: Family<Phase, Gauge>,
     route: Family<Route, Gauge>,
-    gauges: Vec<(Gauge, fn(&Status) -> f64)>,
+    gauges: Vec<(Gauge, list::Value)>,
 }
 
 impl Recorders {

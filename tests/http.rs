@@ -228,7 +228,16 @@ async fn the_list_of_metrics() {
             .iter()
             .all(|line| line.trim_start_matches("# HELP ").trim_start_matches("# TYPE ").starts_with("millrace_"))
     );
-    lines.sort_by_key(|line| line.trim_start_matches("# HELP ").trim_start_matches("# TYPE ").to_owned());
+    // By name; of each name first the help, then the type, then the series.
+    lines.sort_by_key(|line| {
+        let words: Vec<_> = line.split([' ', '{']).collect();
+        let (name, rank) = match words[..2.min(words.len())] {
+            ["#", "HELP"] => (words[2], 0),
+            ["#", "TYPE"] => (words[2], 1),
+            _ => (words[0], 2),
+        };
+        (name.to_owned(), rank, line.clone())
+    });
     insta::assert_snapshot!(lines.join("\n"));
 }
 

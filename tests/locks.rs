@@ -9,9 +9,10 @@ use millrace::locks::redis::RedisLocks;
 use millrace::locks::{Locks, MAX_CUSTOMERS_A_CALL};
 use millrace::order::CustomerId;
 
+use crate::servers::{PATIENCE, eventually, redis_prefix, redis_url};
+
 mod away;
 mod cluster;
-mod server;
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(150);
@@ -45,13 +46,8 @@ impl Pair for Redis {
 
 /// Settings for the shared server, with a prefix of the test's own.
 fn settings(buckets: u32) -> config::Locks {
-    let url = std::env::var("MILLRACE_TEST_REDIS").expect("MILLRACE_TEST_REDIS is not set: run scripts/test");
-    config::Locks { url, prefix: prefix(), buckets, timeout: Duration::from_secs(5), ..config::Locks::default() }
-}
-
-fn prefix() -> String {
-    use std::hash::{BuildHasher as _, RandomState};
-    format!("test-{:016x}", RandomState::new().hash_one(()))
+    let timeout = Duration::from_secs(5);
+    config::Locks { url: redis_url(), prefix: redis_prefix(), buckets, timeout, ..config::Locks::default() }
 }
 
 fn names(names: &[&str]) -> Vec<CustomerId> {
@@ -62,15 +58,8 @@ fn many(count: usize) -> Vec<CustomerId> {
     (0..count).map(|number| CustomerId::new(format!("customer-{number}"))).collect()
 }
 
-/// Asks again until it is so; panics after a bound far above what it takes.
-async fn until<F: Future<Output = bool>>(what: &str, mut so: impl FnMut() -> F) {
-    for _ in 0..1_000 {
-        if so().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("it never came to be: {what}");
+async fn until<F: Future<Output = bool>>(what: &str, so: impl FnMut() -> F) {
+    eventually(what, PATIENCE, so).await;
 }
 
 async fn one_owner_at_a_time(pair: &impl Pair) {

@@ -3,28 +3,30 @@
 use std::time::Duration;
 
 use millrace::config;
+use millrace::locks::any::{AnyLocks, open};
 use millrace::locks::redis::RedisLocks;
-use millrace::locks::{AnyLocks, Locks as _, LocksAway, OpenError, Unproven, open};
+use millrace::locks::{Locks as _, LocksAway, OpenError, Unproven};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-use super::server::{Server, ask, free_port};
-use super::{LONG, names, prefix, settings, until};
+use super::{LONG, names, settings, until};
+use crate::servers::redis::{Server, ask};
+use crate::servers::{free_port, redis_prefix};
 
 /// Far above every timeout used here, far below "for ever".
 const SOON: Duration = Duration::from_secs(20);
 
 fn at(url: &str) -> config::Locks {
     let timeout = Duration::from_millis(500);
-    config::Locks { url: url.into(), prefix: prefix(), timeout, ..config::Locks::default() }
+    config::Locks { url: url.into(), prefix: redis_prefix(), timeout, ..config::Locks::default() }
 }
 
 /// Deletes what begins with the prefix: what FLUSHALL would do to a server that is not shared.
 async fn forget(settings: &config::Locks, what: &str) -> usize {
-    let keys: Vec<String> = ask(&settings.url, &["KEYS", &format!("{}:{what}", settings.prefix)]).await;
+    let keys: Vec<String> = ask(&settings.url, &["KEYS", &format!("{}:{what}", settings.prefix)]).await.unwrap();
     let names = keys.iter().map(String::as_str);
-    let deleted: usize = ask(&settings.url, &["DEL"].into_iter().chain(names).collect::<Vec<_>>()).await;
+    let deleted: usize = ask(&settings.url, &["DEL"].into_iter().chain(names).collect::<Vec<_>>()).await.unwrap();
     assert_eq!(deleted, keys.len());
     keys.len()
 }
@@ -42,7 +44,7 @@ async fn a_forgotten_lock_is_not_renewed_and_can_be_taken() {
 
 #[tokio::test]
 async fn a_server_that_forgot_the_scripts_learns_them_again() {
-    let server = Server::start(&[]).await;
+    let server = Server::start().await;
     let locks = RedisLocks::open(&at(&server.url())).unwrap();
     let customers = names(&["a"]);
     for _ in 0..3 {
@@ -55,7 +57,7 @@ async fn a_server_that_forgot_the_scripts_learns_them_again() {
 
 #[tokio::test]
 async fn the_value_of_a_lock_is_its_owner_and_the_lease_its_life() {
-    let server = Server::start(&[]).await;
+    let server = Server::start().await;
     let settings = at(&server.url());
     let locks = RedisLocks::open(&settings).unwrap();
     assert_eq!(locks.take(&names(&["a"]), LONG).await, Ok(vec![true]));
@@ -99,7 +101,7 @@ async fn nobody_answers() {
 /// A server that falls silent after it has worked: its process is stopped, the connection stays open.
 #[tokio::test]
 async fn a_server_that_falls_silent_is_given_up_and_found_again() {
-    let mut server = Server::start(&[]).await;
+    let mut server = Server::start().await;
     let locks = RedisLocks::open(&at(&server.url())).unwrap();
     let customers = names(&["a"]);
     assert_eq!(locks.take(&customers, LONG).await, Ok(vec![true]));
@@ -115,7 +117,7 @@ async fn a_server_that_falls_silent_is_given_up_and_found_again() {
 
 #[tokio::test]
 async fn a_server_that_dies_is_found_again() {
-    let mut server = Server::start(&[]).await;
+    let mut server = Server::start().await;
     let locks = RedisLocks::open(&at(&server.url())).unwrap();
     let customers = names(&["a"]);
     for _ in 0..2 {
@@ -129,7 +131,7 @@ async fn a_server_that_dies_is_found_again() {
 
 #[tokio::test]
 async fn a_server_that_comes_after_the_start_is_found() {
-    let mut server = Server::start(&[]).await;
+    let mut server = Server::start().await;
     server.kill().await;
     let locks = RedisLocks::open(&at(&server.url())).unwrap();
     assert!(matches!(locks.prove().await, Err(Unproven::Away(_))));
@@ -141,7 +143,7 @@ async fn a_server_that_comes_after_the_start_is_found() {
 /// A primary that became a replica answers, and takes no writes; the connection to it must not be kept.
 #[tokio::test]
 async fn a_demoted_node_counts_as_away() {
-    let server = Server::start(&[]).await;
+    let server = Server::start().await;
     let locks = RedisLocks::open(&at(&server.url())).unwrap();
     assert_eq!(locks.take(&names(&["a"]), LONG).await, Ok(vec![true]));
     server.ask::<()>(&["REPLICAOF", "127.0.0.1", &free_port().to_string()]).await;

@@ -4,18 +4,22 @@ use millrace::config;
 use millrace::locks::redis::RedisLocks;
 use millrace::locks::{Locks as _, MAX_CUSTOMERS_A_CALL};
 
-use super::server::Server;
-use super::{LONG, many, names, prefix, until};
+use super::{LONG, many, names, until};
+use crate::servers::redis::Server;
+use crate::servers::{free_port, redis_prefix};
 
 async fn three_nodes() -> [Server; 3] {
-    let options =
-        ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no"];
-    let nodes = [Server::start(&options).await, Server::start(&options).await, Server::start(&options).await];
+    let buses = [free_port(), free_port(), free_port()].map(|port| port.to_string());
+    let node = async |bus: &str| {
+        let options = "--cluster-enabled yes --cluster-node-timeout 2000 --cluster-require-full-coverage no";
+        Server::start_with(&options.split(' ').chain(["--cluster-port", bus]).collect::<Vec<_>>()).await
+    };
+    let nodes = [node(&buses[0]).await, node(&buses[1]).await, node(&buses[2]).await];
     for (node, slots) in nodes.iter().zip([["0", "5460"], ["5461", "10922"], ["10923", "16383"]]) {
         node.ask::<()>(&["CLUSTER", "ADDSLOTSRANGE", slots[0], slots[1]]).await;
     }
-    for node in &nodes[1..] {
-        nodes[0].ask::<()>(&["CLUSTER", "MEET", "127.0.0.1", &node.port.to_string()]).await;
+    for (node, bus) in nodes.iter().zip(&buses).skip(1) {
+        nodes[0].ask::<()>(&["CLUSTER", "MEET", "127.0.0.1", &node.port().to_string(), bus]).await;
     }
     for node in &nodes {
         until("the node knows all three", || async {
@@ -32,7 +36,7 @@ async fn three_nodes() -> [Server; 3] {
 fn at(node: &Server) -> config::Locks {
     let url = format!("{}/?cluster=true", node.url());
     let timeout = std::time::Duration::from_secs(2);
-    config::Locks { url, prefix: prefix(), buckets: 256, timeout, ..config::Locks::default() }
+    config::Locks { url, prefix: redis_prefix(), buckets: 256, timeout, ..config::Locks::default() }
 }
 
 #[tokio::test]
