@@ -244,6 +244,9 @@ async fn the_list_of_metrics() {
 #[tokio::test]
 async fn gauges_say_what_the_status_says() {
     let mut status = a_status();
+    // What was the case before is not any more.
+    let before = metrics::render(&status);
+    assert!(before.contains("millrace_route{route=\"direct\"} 1\n") && before.contains("millrace_locks_away 0\n"));
     status.route = Route::Hold;
     status.locks = LocksState::Away { since: a_time(50), reason: "gone".into() };
     let now = metrics::render(&status);

@@ -14,7 +14,7 @@ use crate::servers::{PATIENCE, eventually, redis_prefix, redis_url};
 mod away;
 mod cluster;
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 const SHORT: Duration = Duration::from_millis(150);
 
 /// Two owners of the same locks, and a third thing that a contract may ask of them.

@@ -48,7 +48,8 @@ impl RedisLocks {
     /// Begins to connect in the background, and goes on trying for as long as a clone lives.
     ///
     /// For `rediss://` it installs rustls's aws-lc-rs as the process's cryptography unless another one is installed:
-    /// redis-rs takes the process's default.
+    /// redis-rs takes the process's default, and without one rustls panics as soon as any dependency brings a second
+    /// provider along.
     ///
     /// # Errors
     ///

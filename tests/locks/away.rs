@@ -6,8 +6,10 @@ use millrace::config;
 use millrace::locks::any::{AnyLocks, open};
 use millrace::locks::redis::RedisLocks;
 use millrace::locks::{Locks as _, LocksAway, OpenError, Unproven};
+use millrace::metrics;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{LONG, names, settings, until};
@@ -59,8 +61,10 @@ async fn a_server_that_forgot_the_scripts_learns_them_again() {
 async fn the_value_of_a_lock_is_its_owner_and_the_lease_its_life() {
     let server = Server::start().await;
     let settings = at(&server.url());
+    let before = metrics::requests().redis;
     let locks = RedisLocks::open(&settings).unwrap();
     assert_eq!(locks.take(&names(&["a"]), LONG).await, Ok(vec![true]));
+    assert!(metrics::requests().redis >= before + 2, "the proof and the script are counted");
     let key = format!("{}:{{b0}}:lock:a", settings.prefix);
     assert_eq!(server.ask::<String>(&["GET", &key]).await, locks.owner());
     let left: u64 = server.ask(&["PTTL", &key]).await;
@@ -113,6 +117,44 @@ async fn a_server_that_falls_silent_is_given_up_and_found_again() {
     server.kill().await;
     server.start_again().await;
     until("the locks come back", || async { locks.take(&customers, LONG).await == Ok(vec![true]) }).await;
+}
+
+/// Passes bytes to a server; when told, what is connected falls silent for ever, and only new connections work. So does
+/// a network that forgets a connection: nobody says that it is closed.
+async fn forgetful_network(server: &Server) -> (String, watch::Sender<u32>) {
+    let (url, port) = (server.url(), server.port());
+    let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = door.local_addr().unwrap().to_string();
+    let (forget, epoch) = watch::channel(0);
+    tokio::spawn(async move {
+        loop {
+            let (mut near, _) = door.accept().await.unwrap();
+            let mut epoch = epoch.clone();
+            epoch.mark_unchanged();
+            tokio::spawn(async move {
+                let mut far = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                    _ = epoch.changed() => std::future::pending().await,
+                }
+            });
+        }
+    });
+    (url.replace(&format!("127.0.0.1:{port}"), &address), forget)
+}
+
+#[tokio::test]
+async fn a_forgotten_connection_is_given_up_for_a_new_one() {
+    let server = Server::start().await;
+    let (url, forget) = forgetful_network(&server).await;
+    let locks = RedisLocks::open(&at(&url)).unwrap();
+    let customers = names(&["a"]);
+    for _ in 0..2 {
+        until("the locks come back", || async { locks.take(&customers, LONG).await == Ok(vec![true]) }).await;
+        forget.send_modify(|epoch| *epoch += 1);
+        assert_eq!(locks.renew(&customers, LONG).await, Err(LocksAway("no answer within 500ms".into())));
+    }
+    until("the lock is still ours", || async { locks.renew(&customers, LONG).await == Ok(vec![true]) }).await;
 }
 
 #[tokio::test]
