@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::inbox::{InboxError, InboxErrorClass, Settled};
-use crate::ledger::{CaseKind, CaseVerdict, Found, Gap, Gate, LedgerError, ParkVerdict, Swept, Verdict};
+use crate::ledger::{CaseKind, CaseVerdict, Found, Gap, Gate, LedgerError, ParkVerdict, Verdict};
 use crate::locks::LocksAway;
 use crate::order::{CustomerId, Digest, EntryId, Rank};
 use crate::outcome::Outcome;
@@ -229,8 +229,8 @@ pub enum Work<P> {
     Sweep {
         /// The most customers.
         limit: u32,
-        /// How old a gap is reported.
-        gap_after: Duration,
+        /// Ask for the gaps too that are older than this.
+        gap_after: Option<Duration>,
     },
 }
 
@@ -249,8 +249,8 @@ pub enum Written<P> {
     Load(Result<Vec<Loaded<P>>, LedgerError>),
     /// The verdict.
     Quarantine(Result<CaseVerdict, LedgerError>),
-    /// What was found.
-    Sweep(Result<Swept, LedgerError>),
+    /// Customers whose parked orders stand next; and the gaps, where they were asked for.
+    Sweep(Result<(Vec<CustomerId>, Option<Vec<Gap>>), LedgerError>),
 }
 
 /// What an operator should know.
@@ -301,8 +301,9 @@ pub struct Core<P> {
     progress: u64,
     arrivals: u64,
     sweep_at: Time,
-    /// The gaps of the last sweep: each is reported once.
+    /// The gaps that are known: each is reported once.
     gaps: BTreeSet<Gap>,
+    gaps_at: Time,
     /// Writes other than commits failed so often in a row; none before this time.
     stumbles: (u32, Time),
     stop: Option<Stop>,
@@ -332,6 +333,7 @@ impl<P: Clone> Core<P> {
             arrivals: 0,
             sweep_at: Time::ZERO,
             gaps: BTreeSet::new(),
+            gaps_at: Time::ZERO,
             stumbles: (0, Time::ZERO),
             stop: None,
             settings,

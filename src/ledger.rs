@@ -104,8 +104,12 @@ pub trait Session: Send + 'static {
     fn quarantine(&mut self, case: &Case) -> impl Future<Output = Result<CaseVerdict, LedgerError>> + Send;
 
     /// Finds what a crash left behind: removes parked copies of orders that have an end, and returns at most `limit`
-    /// customers whose parked orders stand next. Reports at most `limit` gaps that are older than `gap_after`.
-    fn sweep(&mut self, limit: u32, gap_after: Duration) -> impl Future<Output = Result<Swept, LedgerError>> + Send;
+    /// customers whose parked orders stand next.
+    fn sweep(&mut self, limit: u32) -> impl Future<Output = Result<Vec<CustomerId>, LedgerError>> + Send;
+
+    /// `gapless`: at most `limit` customers that are not blocked and have had orders parked for longer than
+    /// `older_than`, while the number that stands next has not come. Empty in the other orderings.
+    fn gaps(&mut self, limit: u32, older_than: Duration) -> impl Future<Output = Result<Vec<Gap>, LedgerError>> + Send;
 }
 
 /// The state of the gate.
@@ -224,15 +228,6 @@ pub struct ParkedRun {
     pub parked: u64,
     /// Ascending by rank. Malformed entries may stand among them (`fifo`).
     pub orders: Vec<Placed>,
-}
-
-/// What a sweep found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Swept {
-    /// Customers that are not blocked and whose parked orders stand next.
-    pub ready: Vec<CustomerId>,
-    /// `gapless`: customers whose parked orders wait for a number that does not come.
-    pub gaps: Vec<Gap>,
 }
 
 /// Orders that wait for a predecessor.

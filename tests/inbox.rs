@@ -1,5 +1,7 @@
 //! The inbox keeps its promises over two SQS servers that have nothing in common.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 
 use aws_config::SdkConfig;

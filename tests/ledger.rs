@@ -1,1 +1,3 @@
-//! Not yet.
+//! The ledger's promises, over every store that keeps them.
+
+mod effects;

@@ -1,12 +1,10 @@
 //! What the ledger's answers to everything but commits mean: parked, looked up, loaded, quarantined, swept.
 
-use std::collections::BTreeSet;
-
 use super::batch::{LooseCase, Suspect};
 use super::lane::{Held, Lane, ParkedRun, Place};
 use super::verdicts::GATE_CLOSED;
 use super::{Action, Alarm, Core, Loaded};
-use crate::ledger::{CaseKind, CaseVerdict, Found, Gap, LedgerError, ParkVerdict, Swept};
+use crate::ledger::{CaseKind, CaseVerdict, Found, Gap, LedgerError, ParkVerdict};
 use crate::order::{CustomerId, Ordering, Rank};
 use crate::outcome::Outcome;
 
@@ -201,19 +199,20 @@ impl<P: Clone> Core<P> {
         }
     }
 
-    pub(super) fn swept(&mut self, swept: Swept) {
+    pub(super) fn swept(&mut self, ready: Vec<CustomerId>, gaps: Option<Vec<Gap>>) {
         self.went_well();
-        let gaps: BTreeSet<Gap> = swept.gaps.into_iter().collect();
-        for gap in &gaps {
-            if !self.gaps.iter().any(|known| known.customer == gap.customer && known.missing == gap.missing) {
-                self.actions.push_back(Action::Alarm(Alarm::Gap(gap.clone())));
+        if let Some(gaps) = gaps {
+            for gap in &gaps {
+                if !self.gaps.iter().any(|known| known.customer == gap.customer && known.missing == gap.missing) {
+                    self.actions.push_back(Action::Alarm(Alarm::Gap(gap.clone())));
+                }
             }
+            self.gaps = gaps.into_iter().collect();
         }
-        self.gaps = gaps;
         if self.stop.is_some() {
             return;
         }
-        for customer in swept.ready {
+        for customer in ready {
             let lane = self.lanes.entry(customer.clone()).or_insert_with(Lane::new);
             lane.parked_run = ParkedRun::Wanted;
             lane.blocked = false;

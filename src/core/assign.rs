@@ -64,10 +64,7 @@ impl<P: Clone> Core<P> {
             4 => self.choose_quarantine(),
             5 => self.cases.pop_front().map(Busy::Case),
             6 => self.choose_look_up(),
-            _ => (self.sweep_at <= self.now).then(|| {
-                self.sweep_at = self.now.after(self.settings.sweep);
-                Busy::Sweep
-            }),
+            _ => self.choose_sweep(),
         }
     }
 
@@ -180,6 +177,19 @@ impl<P: Clone> Core<P> {
         (count > 0).then(|| Busy::LookUp(self.suspects.drain(..count).collect()))
     }
 
+    fn choose_sweep(&mut self) -> Option<Busy<P>> {
+        if self.sweep_at > self.now {
+            return None;
+        }
+        self.sweep_at = self.now.after(self.settings.sweep);
+        // Looking for gaps reads more than the sweep, and they are older than a few sweeps anyway.
+        let gaps = self.gaps_at <= self.now;
+        if gaps {
+            self.gaps_at = self.now.after(self.settings.gap_after / 5);
+        }
+        Some(Busy::Sweep(gaps))
+    }
+
     /// Memory is full and nothing else is to be done: what is early is parked now instead of a moment later.
     fn press_early_orders(&mut self) -> bool {
         let held = (self.deliveries.len(), self.deliveries.bytes());
@@ -234,7 +244,9 @@ impl<P: Clone> Core<P> {
                 }
             }
             Busy::Case(case) => loose(case.rank, &case.held.payload, case.kind, case.reason.clone()),
-            Busy::Sweep => Work::Sweep { limit: self.settings.sweep_max, gap_after: self.settings.gap_after },
+            Busy::Sweep(gaps) => {
+                Work::Sweep { limit: self.settings.sweep_max, gap_after: gaps.then_some(self.settings.gap_after) }
+            }
         }
     }
 }

@@ -81,5 +81,6 @@ pub(super) enum Busy<P> {
     /// The head of a lane.
     Quarantine(CustomerId, Place),
     Case(LooseCase<P>),
-    Sweep,
+    /// With the gaps, or without.
+    Sweep(bool),
 }

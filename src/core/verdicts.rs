@@ -26,8 +26,8 @@ impl<P: Clone> Core<P> {
                 self.quarantined(&customer, place, result);
             }
             (Busy::Case(case), Written::Quarantine(result)) => self.case_closed(case, result),
-            (Busy::Sweep, Written::Sweep(Ok(swept))) => self.swept(swept),
-            (Busy::Sweep, Written::Sweep(Err(error))) => self.stumbled(&error),
+            (Busy::Sweep(_), Written::Sweep(Ok((ready, gaps)))) => self.swept(ready, gaps),
+            (Busy::Sweep(_), Written::Sweep(Err(error))) => self.stumbled(&error),
             (job, _) => unreachable!("the shell answered other work than it was given: {}", job_name(&job)),
         }
     }
@@ -243,6 +243,6 @@ fn job_name<P>(job: &Busy<P>) -> &'static str {
         Busy::LookUp(_) => "look up",
         Busy::Load(_) => "load",
         Busy::Quarantine(..) | Busy::Case(_) => "quarantine",
-        Busy::Sweep => "sweep",
+        Busy::Sweep(_) => "sweep",
     }
 }

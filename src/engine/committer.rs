@@ -6,9 +6,9 @@ use tokio::sync::mpsc;
 
 use super::parcel::{self, Handle};
 use crate::core::{Input, Work, Written};
-use crate::ledger::{Batch, Case, ErrorClass, Ledger, LedgerError, Run, Session};
+use crate::ledger::{Batch, Case, ErrorClass, Gap, Ledger, LedgerError, Run, Session};
 use crate::metrics::{self, Answer, Failure, Request, Step};
-use crate::order::Entry;
+use crate::order::{CustomerId, Entry};
 use crate::status::pulse::Pulse;
 
 /// A connection that was not used for so long is asked for the gate first: a failover or a firewall may have cut it
@@ -124,7 +124,7 @@ async fn perform<L: Ledger>(connection: &mut Connection<L>, work: Work<Handle>) 
         }
         Work::Sweep { limit, gap_after } => {
             let step = Some(Step::Sweep);
-            Written::Sweep(ask!(connection, Request::Sweep, step, session => session.sweep(limit, gap_after)))
+            Written::Sweep(ask!(connection, Request::Sweep, step, session => sweep(session, limit, gap_after)))
         }
     }
 }
@@ -151,4 +151,17 @@ async fn timed<T>(
         metrics::failed(Failure::Ledger(error.class));
     }
     answer
+}
+
+async fn sweep<S: Session>(
+    session: &mut S,
+    limit: u32,
+    gap_after: Option<Duration>,
+) -> Result<(Vec<CustomerId>, Option<Vec<Gap>>), LedgerError> {
+    let ready = session.sweep(limit).await?;
+    let gaps = match gap_after {
+        Some(older_than) => Some(session.gaps(limit, older_than).await?),
+        None => None,
+    };
+    Ok((ready, gaps))
 }

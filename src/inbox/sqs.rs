@@ -61,8 +61,12 @@ struct Queue {
 
 impl Sqs {
     /// A queue with the AWS settings of the SDK's own chain: environment, profile, task role.
-    pub async fn from_environment(inbox: &config::Inbox) -> Self {
-        Self::new(&aws_config::defaults(BehaviorVersion::latest()).load().await, inbox)
+    ///
+    /// # Errors
+    ///
+    /// The chain knows no region.
+    pub async fn from_environment(inbox: &config::Inbox) -> Result<Self, InboxError> {
+        Ok(Self::new(&environment().await?, inbox))
     }
 
     /// A queue with the given AWS settings. Opens no connection yet.
@@ -176,9 +180,19 @@ impl Inbox for Sqs {
     }
 }
 
+/// The AWS settings of the SDK's own chain. Without a region every call would fail as if SQS were away.
+async fn environment() -> Result<SdkConfig, InboxError> {
+    let sdk = aws_config::defaults(BehaviorVersion::latest()).load().await;
+    if sdk.region().is_none() {
+        let message = "no AWS region: set AWS_REGION, or name one in the AWS profile".to_owned();
+        return Err(InboxError { class: InboxErrorClass::Refused, message });
+    }
+    Ok(sdk)
+}
+
 /// Whether the queue is FIFO: SQS demands this end of the name, and forbids it for others.
 fn is_fifo(queue_url: &str) -> bool {
-    queue_url.ends_with(".fifo")
+    queue_url.strip_suffix(".fifo").is_some()
 }
 
 /// A client without retries whose attempts end after `attempt_timeout`.
@@ -197,6 +211,7 @@ fn timeouts(attempt: Duration) -> TimeoutConfig {
 }
 
 /// A failed call, and whether it certainly was not carried out.
+#[derive(Debug)]
 struct Failed {
     error: InboxError,
     unsent: bool,
@@ -217,14 +232,12 @@ async fn bounded<T, E>(
 where
     E: std::error::Error + ProvideErrorMetadata + Into<aws_sdk_sqs::Error> + 'static,
 {
-    match tokio::time::timeout(limit + NET, call).await {
-        Ok(answer) => answer.map_err(|error| errors::explain(operation, error)),
-        Err(_) => {
-            let seconds = (limit + NET).as_secs_f64();
-            let message = format!("{operation}: no answer within {seconds:.1} s, and the SDK hangs");
-            Err(Failed { error: InboxError { class: InboxErrorClass::Away, message }, unsent: false })
-        }
-    }
+    let net = limit + NET;
+    let Ok(answer) = tokio::time::timeout(net, call).await else {
+        let message = format!("{operation}: no answer within {:.1} s, and the SDK hangs", net.as_secs_f64());
+        return Err(Failed { error: InboxError { class: InboxErrorClass::Away, message }, unsent: false });
+    };
+    answer.map_err(|error| errors::explain(operation, error))
 }
 
 /// Rounds up, so that nothing comes back before it was asked to.
@@ -277,7 +290,7 @@ fn settled<'a>(
     for entry in failed {
         if let Some(answer) = answer_of(&mut answers, &entry.id) {
             let text = entry_error(&entry);
-            *answer = if entry.sender_fault { Settled::Gone(text) } else { Settled::Again(text) };
+            *answer = if is_final(&entry) { Settled::Gone(text) } else { Settled::Again(text) };
         }
     }
     answers
@@ -287,9 +300,60 @@ fn answer_of<'a, T>(answers: &'a mut [T], id: &str) -> Option<&'a mut T> {
     id.parse::<usize>().ok().and_then(|index| answers.get_mut(index))
 }
 
+/// Whether SQS will never do it. That too many requests came is the sender's fault to AWS, and passes all the same.
+fn is_final(entry: &BatchResultErrorEntry) -> bool {
+    entry.sender_fault && !errors::is_throttling(&entry.code)
+}
+
 fn entry_error(entry: &BatchResultErrorEntry) -> String {
     match &entry.message {
         Some(message) => format!("{}: {message}", entry.code),
         None => entry.code.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use aws_sdk_sqs::operation::receive_message::{ReceiveMessageError, ReceiveMessageOutput};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn call_that_the_sdk_does_not_end_is_ended() {
+        let limit = Duration::from_secs(25);
+        let call = pending::<Result<ReceiveMessageOutput, SdkError<ReceiveMessageError>>>();
+        let failed = bounded("ReceiveMessage", limit, call).await.expect_err("a failure");
+        assert_eq!(failed.error.class, InboxErrorClass::Away);
+        assert!(!failed.unsent);
+    }
+
+    #[test]
+    fn throttled_entry_is_tried_again_whoever_is_to_blame() {
+        let failed = |id: &str, code: &str, sender_fault| {
+            BatchResultErrorEntry::builder().id(id).code(code).sender_fault(sender_fault).build().unwrap()
+        };
+        let entries = vec![
+            failed("0", "RequestThrottled", true),
+            failed("1", "ReceiptHandleIsInvalid", true),
+            failed("2", "InternalError", false),
+            // No entry of ours.
+            failed("9", "InternalError", true),
+            failed("x", "InternalError", true),
+        ];
+        let answers = settled(4, ["3", "1"].into_iter(), entries);
+        assert!(
+            matches!(answers[..], [Settled::Again(_), Settled::Gone(_), Settled::Again(_), Settled::Done]),
+            "{answers:?}"
+        );
+    }
+
+    #[test]
+    fn seconds_are_rounded_up_and_bounded() {
+        assert_eq!(whole_seconds(Duration::ZERO), 0);
+        assert_eq!(whole_seconds(Duration::from_millis(1)), 1);
+        assert_eq!(whole_seconds(Duration::from_secs(30)), 30);
+        assert_eq!(whole_seconds(Duration::from_hours(13)), 43_200);
     }
 }

@@ -128,7 +128,7 @@ async fn extension_keeps_it_away(sdk: SdkConfig, url: String) {
     let queue = brief(&sdk, &url);
     send(&sdk, &url, &[("a", None)]).await;
     let receipts = receipts(&receive(&queue, 1).await);
-    assert_eq!(queue.set_visibility(&receipts, Duration::from_secs(60)).await.unwrap(), [Settled::Done]);
+    assert_eq!(queue.set_visibility(&receipts, Duration::from_mins(1)).await.unwrap(), [Settled::Done]);
     assert_quiet(&queue, 3).await;
     assert_eq!(queue.delete(&receipts).await.unwrap(), [Settled::Done]);
 }

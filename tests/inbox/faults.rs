@@ -12,7 +12,7 @@ use super::{bodies, queue, receipts, receive, send, settings};
 use crate::servers::rustack::{Counts, Fault, Operation, Rustack, When};
 
 /// Far above every bound that is tested; only a call that never ends gets here.
-const NEVER: Duration = Duration::from_secs(60);
+const NEVER: Duration = Duration::from_mins(1);
 
 /// A queue whose calls end after 300 ms, a receive after its wait and 300 ms.
 fn hasty(server: &Rustack, url: &str) -> Sqs {
@@ -50,7 +50,7 @@ async fn every_entry_of_a_visibility_change_has_its_answer() {
     let visibility = Operation::ChangeMessageVisibilityBatch;
     server.faults().set(visibility, When::Nth(1), Fault::FailEntries { entries: vec![2], sender_fault: true });
     server.faults().set(visibility, When::Nth(2), Fault::FailEntries { entries: vec![0, 1, 2], sender_fault: false });
-    let minute = Duration::from_secs(60);
+    let minute = Duration::from_mins(1);
     let answers = queue.set_visibility(&receipts, minute).await.unwrap();
     assert!(matches!(answers[..], [Settled::Done, Settled::Done, Settled::Gone(_)]), "{answers:?}");
     let answers = queue.set_visibility(&receipts, minute).await.unwrap();
@@ -160,6 +160,16 @@ async fn away_and_back_loses_nothing() {
     let deliveries = receive(&queue, 1).await;
     assert_eq!(bodies(&deliveries), ["a"]);
     assert_eq!(server.counts(&url).await, Counts { visible: 0, in_flight: 1, delayed: 0 });
+}
+
+#[tokio::test]
+async fn endpoint_counts_and_not_the_host_of_the_url() {
+    let server = Rustack::start().await;
+    let url = server.create_queue("orders").await;
+    let elsewhere = "https://sqs.eu-central-1.amazonaws.com/000000000000/orders";
+    send(&server.sdk_config(), elsewhere, &[("a", None)]).await;
+    assert_eq!(server.counts(&url).await.visible, 1);
+    assert_eq!(bodies(&receive(&queue(&server.sdk_config(), elsewhere), 1).await), ["a"]);
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ async fn stale_handle_is_gone_and_its_neighbours_are_done() {
     queue.set_visibility(&stale, Duration::ZERO).await.unwrap();
     let fresh = receipts(&receive(&queue, 1).await);
     let both = [stale, fresh].concat();
-    let answers = queue.set_visibility(&both, Duration::from_secs(60)).await.unwrap();
+    let answers = queue.set_visibility(&both, Duration::from_mins(1)).await.unwrap();
     assert!(matches!(answers[..], [Settled::Gone(_), Settled::Done]), "{answers:?}");
     let answers = queue.delete(&both).await.unwrap();
     assert!(matches!(answers[..], [Settled::Gone(_), Settled::Done]), "{answers:?}");

@@ -1,5 +1,7 @@
 //! The second, independent SQS server: a process that `scripts/test` starts.
 
+#![allow(dead_code, reason = "the fleet's tests use the rest of it")]
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -24,7 +26,7 @@ impl Ministack {
         Self { endpoint, client }
     }
 
-    /// Where it listens.
+    /// Where it listens, for child processes.
     pub(crate) fn endpoint(&self) -> &str {
         &self.endpoint
     }

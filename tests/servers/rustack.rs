@@ -120,11 +120,11 @@ impl Rustack {
 
     /// Creates a FIFO queue; its name ends in `.fifo`.
     pub(crate) async fn create_fifo_queue(&self, name: &str) -> String {
-        assert!(name.ends_with(".fifo"), "the name of a FIFO queue ends in .fifo");
+        assert!(name.strip_suffix(".fifo").is_some(), "the name of a FIFO queue ends in .fifo");
         self.create_queue_with(name, &[("FifoQueue", "true")]).await
     }
 
-    /// Creates a queue with attributes of SQS's CreateQueue.
+    /// Creates a queue with attributes of SQS's `CreateQueue`.
     pub(crate) async fn create_queue_with(&self, name: &str, attributes: &[(&str, &str)]) -> String {
         let attributes = attributes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let input = CreateQueueInput {

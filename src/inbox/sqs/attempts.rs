@@ -55,10 +55,11 @@ impl Attempts {
         lost.retain(|attempt| attempt.asked_at.elapsed() < self.good_for);
         // The oldest first: its messages wait longest.
         let oldest = lost.iter().enumerate().min_by_key(|(_, attempt)| attempt.number).map(|(index, _)| index);
-        oldest.map(|index| lost.swap_remove(index)).unwrap_or_else(|| {
-            let number = self.count.fetch_add(1, Ordering::Relaxed);
-            Attempt { number, name: format!("{}-{number}", self.prefix), asked_at: Instant::now() }
-        })
+        if let Some(index) = oldest {
+            return lost.swap_remove(index);
+        }
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        Attempt { number, name: format!("{}-{number}", self.prefix), asked_at: Instant::now() }
     }
 
     /// The reply of a receive did not come.

@@ -1,15 +1,16 @@
 //! Sending to the queue: for `millrace submit`, the demo and the benches. The engine itself never sends.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::SdkConfig;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 
-use super::{BATCH_MAX, Failed, answer_of, bounded, client, entry_error, is_fifo};
+use super::{BATCH_MAX, Failed, answer_of, bounded, client, entry_error, environment, is_fifo, is_final};
 use crate::config;
-use crate::inbox::InboxErrorClass;
+use crate::inbox::{InboxError, InboxErrorClass};
 
 /// The most bytes of bodies in one request. Newer queues take more; this much every queue takes.
 const REQUEST_BYTES: usize = 256 * 1024;
@@ -50,8 +51,12 @@ pub enum Sent {
 
 impl Producer {
     /// A producer with the AWS settings of the SDK's own chain.
-    pub async fn from_environment(inbox: &config::Inbox) -> Self {
-        Self::new(&aws_config::defaults(BehaviorVersion::latest()).load().await, inbox)
+    ///
+    /// # Errors
+    ///
+    /// The chain knows no region.
+    pub async fn from_environment(inbox: &config::Inbox) -> Result<Self, InboxError> {
+        Ok(Self::new(&environment().await?, inbox))
     }
 
     /// A producer with the given AWS settings. Opens no connection yet.
@@ -77,19 +82,20 @@ impl Producer {
     }
 
     /// Sends all messages, one request after the other, and answers for each of them in its order.
-    pub async fn send(&self, messages: &[Outgoing]) -> Vec<Sent> {
+    pub async fn send<M: Borrow<Outgoing>>(&self, messages: &[M]) -> Vec<Sent> {
         let mut answers = Vec::with_capacity(messages.len());
         let mut rest = messages;
         while !rest.is_empty() {
-            let (request, later) = rest.split_at(request_len(rest.iter().map(|message| message.body.len())));
+            let (request, later) = rest.split_at(request_len(rest.iter().map(|message| message.borrow().body.len())));
             answers.extend(self.send_request(request).await);
             rest = later;
         }
         answers
     }
 
-    async fn send_request(&self, messages: &[Outgoing]) -> Vec<Sent> {
+    async fn send_request<M: Borrow<Outgoing>>(&self, messages: &[M]) -> Vec<Sent> {
         let entries = messages.iter().enumerate().map(|(index, message)| {
+            let message = message.borrow();
             SendMessageBatchRequestEntry::builder()
                 .id(index.to_string())
                 .message_body(&message.body)
@@ -112,7 +118,7 @@ impl Producer {
         for entry in &answer.failed {
             if let Some(answer) = answer_of(&mut answers, &entry.id) {
                 let text = entry_error(entry);
-                *answer = if entry.sender_fault { Sent::Rejected(text) } else { Sent::Again(text) };
+                *answer = if is_final(entry) { Sent::Rejected(text) } else { Sent::Again(text) };
             }
         }
         answers

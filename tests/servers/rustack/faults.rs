@@ -187,7 +187,7 @@ impl SqsHandler for Faults {
                 let room = state.again.len().min(10);
                 state.again.drain(..room).collect()
             };
-            return Box::pin(async move { answer(&json!({ "Messages": messages })) });
+            return Box::pin(async move { Ok(answer(&json!({ "Messages": messages }))) });
         }
         drop(state);
         match fault {
@@ -231,13 +231,13 @@ async fn go_wrong(
                     list.retain(|entry| !ids.contains(&entry["Id"]));
                 }
             }
-            answer(&reply)
+            Ok(answer(&reply))
         }
         Fault::DeliverAgain => {
             let reply = parse(&bytes_of(inner.handle_operation(operation, body).await?).await);
             let messages = reply["Messages"].as_array().cloned().unwrap_or_default();
             state.lock().expect("no panic inside").again.extend(messages);
-            answer(&reply)
+            Ok(answer(&reply))
         }
         Fault::RaiseSequenceNumbers(by) => {
             let mut reply = parse(&bytes_of(inner.handle_operation(operation, body).await?).await);
@@ -247,7 +247,7 @@ async fn go_wrong(
                     *number = Value::String((small + by).to_string());
                 }
             }
-            answer(&reply)
+            Ok(answer(&reply))
         }
     }
 }
@@ -272,7 +272,7 @@ async fn fail_entries(
     let failed = ids.into_iter().map(|id| json!({ "Id": id, "Code": code, "SenderFault": sender_fault }));
     let all = reply["Failed"].as_array().cloned().unwrap_or_default().into_iter().chain(failed).collect();
     reply["Failed"] = Value::Array(all);
-    answer(&reply)
+    Ok(answer(&reply))
 }
 
 /// Takes these entries out of a batch request, and gives their ids.
@@ -306,8 +306,8 @@ fn parse(body: &Bytes) -> Value {
     serde_json::from_slice(body).expect("the SDK and the server speak JSON")
 }
 
-fn answer(body: &Value) -> Answer {
-    Ok(json_response(body.to_string().into_bytes(), "decorated"))
+fn answer(body: &Value) -> Response<SqsResponseBody> {
+    json_response(body.to_string().into_bytes(), "decorated")
 }
 
 fn lost() -> Response<SqsResponseBody> {
