@@ -14,9 +14,11 @@ use std::time::Duration;
 
 use crate::order::CustomerId;
 
-pub mod any;
+mod any;
 pub mod local;
 pub mod redis;
+
+pub use self::any::{AnyLocks, open};
 
 /// The most customers that one call may name.
 pub const MAX_CUSTOMERS_A_CALL: usize = 256;

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use millrace::config;
-use millrace::locks::any::{AnyLocks, open};
 use millrace::locks::redis::RedisLocks;
-use millrace::locks::{Locks as _, LocksAway, OpenError, Unproven};
+use millrace::locks::{AnyLocks, Locks as _, LocksAway, OpenError, Unproven, open};
 use millrace::metrics;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
