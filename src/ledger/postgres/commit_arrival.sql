@@ -48,8 +48,8 @@ WITH mr_gate AS MATERIALIZED (
                AND CASE WHEN $18::boolean
                    -- parked_orders is read from the snapshot, so it must be the one of the locked row.
                    THEN s.version = l.version
-                        AND NOT EXISTS (SELECT FROM parked_orders p
-                                        WHERE p.customer_id = r.customer_id AND p.ord < r.first)
+                        AND (SELECT p.ord FROM parked_orders p
+                             WHERE p.customer_id = r.customer_id AND p.ord < r.first LIMIT 1) IS NULL
                    ELSE l.parked = 0
                    END))
 ), mr_copy AS MATERIALIZED (
