@@ -91,12 +91,18 @@ WITH mr_gate AS MATERIALIZED (
     INSERT INTO orders (order_id, customer_id, position, digest, currency, total_minor, placed_at, body)
     SELECT order_id, customer_id, position, digest, currency, total_minor, placed_at, body
     FROM mr_placed ORDER BY number
+    RETURNING 1
+), mr_written AS MATERIALIZED (
+    -- Whoever asks for this one row waits until all orders are inserted: an order_id that is taken is found here, and
+    -- not as somebody's fault further down.
+    SELECT count(*) FROM mr_orders
 ), mr_line AS (
     SELECT p.order_id, p.customer_id, l.line_number, l.sku, l.quantity, l.unit_price_minor
     FROM ROWS FROM (unnest($13::integer[]), unnest($14::integer[]), unnest($15::text[]), unnest($16::integer[]),
                     unnest($17::bigint[]), generate_series(1, cardinality($13::integer[])))
          AS l (number, line_number, sku, quantity, unit_price_minor, line)
     JOIN mr_placed p USING (number)
+    WHERE EXISTS (SELECT FROM mr_written)
 ), mr_lines AS (
     INSERT INTO order_lines (order_id, line_number, sku, quantity, unit_price_minor)
     SELECT order_id, line_number, sku, quantity, unit_price_minor FROM mr_line
