@@ -58,18 +58,23 @@ WITH mr_gate AS MATERIALIZED (
     -- A copy of another content than the known order is a conflict, and has to stay.
     WHERE g.parked > 0 AND (k.order_id IS NULL OR k.digest IS NULL OR k.digest = o.digest)
 ), mr_unparked AS (
-    DELETE FROM parked_orders p USING mr_copy c
+    DELETE FROM parked_orders p
     WHERE p.order_id = ANY (ARRAY (SELECT order_id FROM mr_copy))
-      AND p.order_id = c.order_id AND p.customer_id = c.customer_id AND p.digest = c.digest
+      AND ((p.order_id, p.customer_id, p.digest) IN (SELECT order_id, customer_id, digest FROM mr_copy)) IS TRUE
     RETURNING p.customer_id
+), mr_moving AS MATERIALIZED (
+    SELECT array_agg(customer_id) AS names, jsonb_object_agg(customer_id, orders) AS orders,
+           jsonb_object_agg(customer_id, high) AS high
+    FROM mr_go WHERE orders > 0 OR parked > 0
+), mr_leaving AS MATERIALIZED (
+    SELECT jsonb_object_agg(customer_id, rows) AS rows
+    FROM (SELECT customer_id, count(*) AS rows FROM mr_unparked GROUP BY customer_id) u
 ), mr_moved AS (
     UPDATE customers l
-    SET last_position = l.last_position + g.orders, mark = greatest(l.mark, g.high),
-        parked = l.parked - coalesce(u.rows, 0)
-    FROM mr_go g
-    LEFT JOIN (SELECT customer_id, count(*) AS rows FROM mr_unparked GROUP BY customer_id) u USING (customer_id)
-    WHERE l.customer_id = ANY (ARRAY (SELECT customer_id FROM mr_go WHERE orders > 0 OR parked > 0))
-      AND l.customer_id = g.customer_id
+    SET last_position = l.last_position + ((SELECT orders FROM mr_moving) ->> l.customer_id)::bigint,
+        mark = greatest(l.mark, ((SELECT high FROM mr_moving) ->> l.customer_id)::numeric),
+        parked = l.parked - coalesce(((SELECT rows FROM mr_leaving) ->> l.customer_id)::bigint, 0)
+    WHERE l.customer_id = ANY ((SELECT names FROM mr_moving)::text[])
     RETURNING l.customer_id, l.last_position, l.mark, l.parked
 ), mr_new AS (
     INSERT INTO customers (customer_id, last_position, mark)

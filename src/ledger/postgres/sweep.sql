@@ -35,15 +35,18 @@ WITH mr_gate AS MATERIALIZED (
     ORDER BY l.customer_id
     FOR UPDATE OF l SKIP LOCKED
 ), mr_removed AS (
-    DELETE FROM parked_orders p USING mr_copy c JOIN mr_locked l USING (customer_id)
+    DELETE FROM parked_orders p
     WHERE p.order_id = ANY (ARRAY (SELECT order_id FROM mr_copy WHERE ended OR $1::text = 'gapless'))
-      AND p.order_id = c.order_id AND p.customer_id = c.customer_id AND p.digest = c.digest
-      AND (c.ended OR $1::text = 'gapless')
-    RETURNING p.customer_id, p.ord, p.order_id, p.digest, p.body, c.ended
+      AND ((p.order_id, p.customer_id, p.digest) IN (SELECT order_id, customer_id, digest FROM mr_copy)) IS TRUE
+      AND (p.customer_id IN (SELECT customer_id FROM mr_locked)) IS TRUE
+    RETURNING p.customer_id, p.ord, p.order_id, p.digest, p.body,
+              (p.order_id IN (SELECT order_id FROM mr_copy WHERE ended)) IS TRUE AS ended
+), mr_leaving AS MATERIALIZED (
+    SELECT array_agg(customer_id) AS names, jsonb_object_agg(customer_id, rows) AS rows
+    FROM (SELECT customer_id, count(*) AS rows FROM mr_removed GROUP BY customer_id) r
 ), mr_counted AS (
-    UPDATE customers l SET parked = l.parked - n.rows
-    FROM (SELECT customer_id, count(*) AS rows FROM mr_removed GROUP BY customer_id) n
-    WHERE l.customer_id = ANY (ARRAY (SELECT customer_id FROM mr_locked)) AND l.customer_id = n.customer_id
+    UPDATE customers l SET parked = l.parked - ((SELECT rows FROM mr_leaving) ->> l.customer_id)::bigint
+    WHERE l.customer_id = ANY ((SELECT names FROM mr_leaving)::text[])
 ), mr_case AS (
     INSERT INTO quarantined_orders (id, order_id, customer_id, ord, digest, kind, reason, body, blocks)
     SELECT order_id || '~' || left(encode(digest, 'hex'), 16), order_id, customer_id, ord, digest, 'conflict',
