@@ -1,3 +1,4 @@
 //! The ledger's promises, over every store that keeps them.
 
 mod effects;
+mod postgres;
