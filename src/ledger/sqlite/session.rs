@@ -186,7 +186,8 @@ impl Session for SqliteSession {
 
     async fn sweep(&mut self, limit: u32) -> Result<Vec<CustomerId>, LedgerError> {
         let after = self.swept.clone();
-        self.swept = self.transact(sweep::Remove { after, limit }).await?;
-        self.transact(sweep::Next { limit }).await
+        let swept = self.transact(sweep::Sweep { after, limit }).await?;
+        self.swept = swept.after;
+        Ok(swept.next)
     }
 }
