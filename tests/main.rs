@@ -1,5 +1,8 @@
 //! One test binary: the AWS SDK is linked once. Modules in the order of an order's life.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report, also outside of #[test] functions")]
+#![allow(unreachable_pub, reason = "a binary has no outside; pub says what other tests use")]
+
 mod servers;
 
 mod order;

@@ -1,0 +1,105 @@
+-- One group commit, `gapless`: the producer's sequence is the position.
+--
+-- Why it is written like this:
+--  * The customers are locked by nothing but their names, then judged as locked. A condition beside the lock would be
+--    judged on the older snapshot, and the customer would drop out without a verdict.
+--  * Tables are reached by `= ANY (names of this batch)` alone, so that a plan made while they were empty stays cheap
+--    when they are large. generate_series makes the planner expect many rows of a batch, hence hash joins.
+--  * All names begin with mr_, so that a team's effects meet none of them by accident.
+--
+-- $1 gate states  $2 customers, sorted  $3 position before the run  $4 position after it
+-- orders: $5 run (from 1)  $6 position  $7 order_id  $8 digest  $9 currency  $10 total_minor  $11 placed_at  $12 body
+-- lines: $13 order (from 1)  $14 line_number  $15 sku  $16 quantity  $17 unit_price_minor
+WITH mr_gate AS MATERIALIZED (
+    SELECT epoch FROM gate
+    WHERE id = 1 AND state = ANY ($1::text[]) AND epoch >= (SELECT epoch FROM gate_announced WHERE id = 1)
+    FOR SHARE
+), mr_run AS MATERIALIZED (
+    SELECT customer_id, before, after, run
+    FROM ROWS FROM (unnest($2::text[]), unnest($3::bigint[]), unnest($4::bigint[]),
+                    generate_series(1, cardinality($2::text[]))) AS r (customer_id, before, after, run)
+), mr_locked AS MATERIALIZED (
+    SELECT l.customer_id, l.last_position, l.parked, l.blocked_by FROM customers l
+    WHERE l.customer_id = ANY ($2::text[]) AND EXISTS (SELECT FROM mr_gate)
+    ORDER BY l.customer_id
+    FOR UPDATE OF l SKIP LOCKED
+), mr_go AS MATERIALIZED (
+    SELECT r.run, r.customer_id, r.after, l.parked FROM mr_run r JOIN mr_locked l USING (customer_id)
+    WHERE l.last_position = r.before AND l.blocked_by IS NULL
+), mr_order AS MATERIALIZED (
+    SELECT run, position, order_id, digest, currency, total_minor, placed_at, body, number
+    FROM ROWS FROM (unnest($5::integer[]), unnest($6::bigint[]), unnest($7::text[]), unnest($8::bytea[]),
+                    unnest($9::text[]), unnest($10::bigint[]), unnest($11::timestamptz[]), unnest($12::text[]),
+                    generate_series(1, cardinality($5::integer[])))
+         AS o (run, position, order_id, digest, currency, total_minor, placed_at, body, number)
+), mr_copy AS MATERIALIZED (
+    -- Only of customers that have parked orders, which are few.
+    SELECT o.order_id, o.digest, g.customer_id FROM mr_order o JOIN mr_go g USING (run) WHERE g.parked > 0
+), mr_unparked AS (
+    DELETE FROM parked_orders p USING mr_copy c
+    WHERE p.order_id = ANY (ARRAY (SELECT order_id FROM mr_copy))
+      AND p.order_id = c.order_id AND p.customer_id = c.customer_id AND p.digest = c.digest
+    RETURNING p.customer_id
+), mr_moved AS (
+    -- `parked` is counted down from the locked row, which is newer than the snapshot.
+    UPDATE customers l
+    SET last_position = g.after, parked = l.parked - coalesce(u.rows, 0)
+    FROM mr_go g
+    LEFT JOIN (SELECT customer_id, count(*) AS rows FROM mr_unparked GROUP BY customer_id) u USING (customer_id)
+    WHERE l.customer_id = ANY (ARRAY (SELECT customer_id FROM mr_go)) AND l.customer_id = g.customer_id
+    RETURNING l.customer_id, l.last_position, l.parked
+), mr_new AS (
+    -- A customer's first order has no row to lock; whoever inserts it first wins.
+    INSERT INTO customers (customer_id, last_position)
+    SELECT r.customer_id, r.after FROM mr_run r
+    WHERE r.before = 0 AND EXISTS (SELECT FROM mr_gate)
+      AND NOT EXISTS (SELECT FROM mr_locked l WHERE l.customer_id = r.customer_id)
+    ORDER BY r.customer_id
+    ON CONFLICT DO NOTHING
+    RETURNING customer_id, last_position, parked
+), mr_ok AS MATERIALIZED (
+    SELECT customer_id, last_position, parked FROM mr_moved
+    UNION ALL
+    SELECT customer_id, last_position, parked FROM mr_new
+), mr_placed AS MATERIALIZED (
+    SELECT o.number, o.order_id, r.customer_id, o.position, o.digest, o.currency, o.total_minor, o.placed_at, o.body
+    FROM mr_order o JOIN mr_run r USING (run) JOIN mr_ok USING (customer_id)
+), mr_orders AS (
+    INSERT INTO orders (order_id, customer_id, position, digest, currency, total_minor, placed_at, body)
+    SELECT order_id, customer_id, position, digest, currency, total_minor, placed_at, body
+    FROM mr_placed ORDER BY number
+), mr_line AS (
+    SELECT p.order_id, p.customer_id, l.line_number, l.sku, l.quantity, l.unit_price_minor
+    FROM ROWS FROM (unnest($13::integer[]), unnest($14::integer[]), unnest($15::text[]), unnest($16::integer[]),
+                    unnest($17::bigint[]), generate_series(1, cardinality($13::integer[])))
+         AS l (number, line_number, sku, quantity, unit_price_minor, line)
+    JOIN mr_placed p USING (number)
+), mr_lines AS (
+    INSERT INTO order_lines (order_id, line_number, sku, quantity, unit_price_minor)
+    SELECT order_id, line_number, sku, quantity, unit_price_minor FROM mr_line
+), mr_events AS (
+    -- In the order of positions: event_id has to grow with them.
+    INSERT INTO order_events (order_id, customer_id, position, kind)
+    SELECT order_id, customer_id, position, 'committed' FROM mr_placed ORDER BY number
+)/* effects */, mr_missing AS MATERIALIZED (
+    SELECT r.customer_id FROM mr_run r
+    WHERE NOT EXISTS (SELECT FROM mr_locked l WHERE l.customer_id = r.customer_id)
+), mr_seen AS MATERIALIZED (
+    SELECT c.customer_id FROM customers c WHERE c.customer_id = ANY (ARRAY (SELECT customer_id FROM mr_missing))
+)
+SELECT CASE
+           WHEN NOT EXISTS (SELECT FROM mr_gate) THEN 'gate closed'
+           WHEN k.customer_id IS NOT NULL THEN 'committed'
+           WHEN l.last_position > r.before THEN 'behind'
+           WHEN l.blocked_by IS NOT NULL THEN 'blocked'
+           WHEN l.last_position < r.before OR (s.customer_id IS NULL AND r.before > 0) THEN 'ahead'
+           ELSE 'locked'
+       END,
+       coalesce(k.last_position, l.last_position, 0)::text,
+       coalesce(k.parked, l.parked, 0),
+       '{}'::text[]
+FROM mr_run r
+LEFT JOIN mr_locked l USING (customer_id)
+LEFT JOIN mr_ok k USING (customer_id)
+LEFT JOIN mr_seen s USING (customer_id)
+ORDER BY r.run

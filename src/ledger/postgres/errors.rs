@@ -1,0 +1,116 @@
+//! What an error of PostgreSQL means to the caller: one table.
+
+use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
+
+use crate::ledger::{ErrorClass, LedgerError};
+
+/// What was being done when the error came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Connecting, and looking at what answers: nothing was written.
+    Connect,
+    /// Reading: nothing was written.
+    Read,
+    /// A statement that writes was sent.
+    Write,
+}
+
+/// A row is a SQLSTATE, or the two characters of its class; the longer one counts.
+const CODES: &[(&str, ErrorClass)] = &[
+    // Rolled back; the same batch may pass at the next try.
+    ("40001", ErrorClass::Retry),
+    ("40P01", ErrorClass::Retry),
+    ("57014", ErrorClass::Timeout),
+    ("55P03", ErrorClass::Timeout),
+    // The server or the connection went away, or is out of something: whether the commit came through is not said.
+    ("08", ErrorClass::Unknown),
+    ("40003", ErrorClass::Unknown),
+    ("53", ErrorClass::Unknown),
+    ("57P01", ErrorClass::Unknown),
+    ("57P02", ErrorClass::Unknown),
+    ("57P03", ErrorClass::Unknown),
+    ("57P05", ErrorClass::Unknown),
+    ("58", ErrorClass::Unknown),
+    ("XX", ErrorClass::Unknown),
+    // A writer that was demoted answers pings and reads; it refuses to write.
+    ("25006", ErrorClass::Away),
+    ("28", ErrorClass::Away),
+    // An order's own fault; of effects also "more than one row" and RAISE.
+    ("22", ErrorClass::Fault),
+    ("23", ErrorClass::Fault),
+    ("21000", ErrorClass::Fault),
+    ("P0001", ErrorClass::Fault),
+    // Tables, columns, privileges, databases and schemas that are missing.
+    ("42", ErrorClass::Broken),
+    ("0A000", ErrorClass::Broken),
+    ("3D000", ErrorClass::Broken),
+    ("3F000", ErrorClass::Broken),
+];
+
+/// The unique keys of `orders`; a violation says that somebody has the place or the name, not whose fault it is.
+const KEYS_OF_ORDERS: [&str; 2] = ["orders_pkey", "orders_customer_id_position_key"];
+
+/// The class of a SQLSTATE.
+fn class(code: &str, constraint: Option<&str>, step: Step) -> ErrorClass {
+    if code == "23505" && constraint.is_some_and(|constraint| KEYS_OF_ORDERS.contains(&constraint)) {
+        return ErrorClass::Taken;
+    }
+    let rows = CODES.iter().filter(|(prefix, _)| code.starts_with(prefix));
+    match (rows.max_by_key(|(prefix, _)| prefix.len()), step) {
+        // What writes nothing has no unknown outcome.
+        (Some((_, ErrorClass::Unknown)), Step::Connect | Step::Read) => ErrorClass::Away,
+        // Nobody's order was sent yet: the ledger is busy or in somebody's hands.
+        (Some((_, ErrorClass::Retry | ErrorClass::Timeout)), Step::Connect) => ErrorClass::Away,
+        (Some((_, class)), _) => *class,
+        (None, _) => ErrorClass::Unrecognised,
+    }
+}
+
+/// Classifies what sqlx says. After sending, whatever is not the database's own word is an unknown outcome.
+pub(super) fn classify(error: &sqlx::Error, step: Step) -> LedgerError {
+    let lost = if step == Step::Write { ErrorClass::Unknown } else { ErrorClass::Away };
+    match error {
+        sqlx::Error::Database(database) => match database.try_downcast_ref::<PgDatabaseError>() {
+            Some(error) => LedgerError { class: class(error.code(), error.constraint(), step), message: words(error) },
+            None => LedgerError { class: ErrorClass::Unrecognised, message: database.to_string() },
+        },
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) => LedgerError { class: lost, message: error.to_string() },
+        // Settings that cannot be right, and values that cannot be sent: nothing was sent.
+        sqlx::Error::Configuration(_) => LedgerError { class: ErrorClass::Broken, message: error.to_string() },
+        sqlx::Error::Encode(_) | sqlx::Error::InvalidArgument(_) => {
+            LedgerError { class: ErrorClass::Unrecognised, message: error.to_string() }
+        }
+        // An answer that was not understood comes after the deed.
+        _ if step == Step::Write => LedgerError { class: ErrorClass::Unknown, message: error.to_string() },
+        _ => LedgerError { class: ErrorClass::Unrecognised, message: error.to_string() },
+    }
+}
+
+/// No answer came in time.
+pub(super) fn silent(step: Step, seconds: f64) -> LedgerError {
+    let class = if step == Step::Write { ErrorClass::Unknown } else { ErrorClass::Away };
+    LedgerError { class, message: format!("PostgreSQL gave no answer in {seconds:.1} s") }
+}
+
+/// The character of the statement where the error is, counted from 0.
+pub(super) fn position(error: &sqlx::Error) -> Option<usize> {
+    let sqlx::Error::Database(database) = error else { return None };
+    match database.try_downcast_ref::<PgDatabaseError>()?.position()? {
+        PgErrorPosition::Original(position) => position.checked_sub(1),
+        PgErrorPosition::Internal { .. } => None,
+    }
+}
+
+fn words(error: &PgDatabaseError) -> String {
+    let mut text = format!("{} (SQLSTATE {}", error.message(), error.code());
+    for (name, value) in [("table", error.table()), ("constraint", error.constraint()), ("detail", error.detail())] {
+        if let Some(value) = value {
+            text.push_str(&format!(", {name} {value}"));
+        }
+    }
+    text.push(')');
+    if error.code().starts_with("28") {
+        text.push_str(": check user and password in ledger.url");
+    }
+    text
+}

@@ -1,0 +1,57 @@
+-- Finds what a crash left behind, for the next customers in the order of their names.
+--
+-- `ended` copies were parked again while a commit with an older snapshot was running, which could not see and remove
+-- them. In `gapless` only places up to last_position can have an end, and what stands there without one lost its place
+-- to another order: it goes to quarantine, or it would wait for ever. Everything is judged by one snapshot, in which
+-- every place up to last_position is filled.
+--
+-- $1 ordering  $2 the customer where the last sweep ended  $3 the most customers
+WITH mr_gate AS MATERIALIZED (
+    SELECT epoch FROM gate
+    WHERE id = 1 AND state IN ('OPEN', 'DRAINING') AND epoch >= (SELECT epoch FROM gate_announced WHERE id = 1)
+    FOR SHARE
+), mr_seen AS MATERIALIZED (
+    SELECT c.customer_id, c.last_position, c.blocked_by FROM customers c
+    WHERE c.parked > 0 AND c.customer_id > $2::text
+    ORDER BY c.customer_id LIMIT $3::bigint
+), mr_copy AS MATERIALIZED (
+    SELECT p.*, EXISTS (SELECT FROM orders o WHERE o.order_id = p.order_id AND o.digest = p.digest)
+             OR EXISTS (SELECT FROM tombstones t WHERE t.order_id = p.order_id AND t.order_id IS NOT NULL
+                        AND t.customer_id = p.customer_id AND ($1::text <> 'gapless' OR t.position = p.ord))
+             OR EXISTS (SELECT FROM quarantined_orders q WHERE q.order_id = p.order_id AND q.digest = p.digest)
+             OR EXISTS (SELECT FROM quarantined_orders q WHERE q.id = p.order_id)
+             AS ended
+    FROM mr_seen s CROSS JOIN LATERAL (
+        SELECT p.customer_id, p.ord, p.order_id, p.digest, p.malformed, p.body FROM parked_orders p
+        WHERE p.customer_id = s.customer_id AND ($1::text <> 'gapless' OR p.ord <= s.last_position)
+        -- A bound; what lies behind it comes when these are gone.
+        ORDER BY p.ord LIMIT 1000) p
+), mr_locked AS MATERIALIZED (
+    SELECT l.customer_id FROM customers l
+    WHERE l.customer_id = ANY (ARRAY (SELECT customer_id FROM mr_copy WHERE ended OR $1::text = 'gapless'))
+      AND EXISTS (SELECT FROM mr_gate)
+    ORDER BY l.customer_id
+    FOR UPDATE OF l SKIP LOCKED
+), mr_removed AS (
+    DELETE FROM parked_orders p USING mr_copy c JOIN mr_locked l USING (customer_id)
+    WHERE p.order_id = ANY (ARRAY (SELECT order_id FROM mr_copy WHERE ended OR $1::text = 'gapless'))
+      AND p.order_id = c.order_id AND p.customer_id = c.customer_id AND p.digest = c.digest
+      AND (c.ended OR $1::text = 'gapless')
+    RETURNING p.customer_id, p.ord, p.order_id, p.digest, p.body, c.ended
+), mr_counted AS (
+    UPDATE customers l SET parked = l.parked - n.rows
+    FROM (SELECT customer_id, count(*) AS rows FROM mr_removed GROUP BY customer_id) n
+    WHERE l.customer_id = ANY (ARRAY (SELECT customer_id FROM mr_locked)) AND l.customer_id = n.customer_id
+), mr_case AS (
+    INSERT INTO quarantined_orders (id, order_id, customer_id, ord, digest, kind, reason, body, blocks)
+    SELECT order_id || '~' || left(encode(digest, 'hex'), 16), order_id, customer_id, ord, digest, 'conflict',
+           format('sequence %s of customer %s belongs to another order', ord, customer_id), body, false
+    FROM mr_removed WHERE NOT ended
+    ON CONFLICT (id) DO NOTHING
+)
+SELECT s.customer_id, s.blocked_by IS NULL AND CASE WHEN $1::text = 'gapless'
+    THEN EXISTS (SELECT FROM parked_orders p WHERE p.customer_id = s.customer_id AND p.ord = s.last_position + 1)
+    ELSE EXISTS (SELECT FROM parked_orders p WHERE p.customer_id = s.customer_id
+                 AND NOT EXISTS (SELECT FROM mr_copy c WHERE c.ended AND c.order_id = p.order_id))
+    END
+FROM mr_seen s ORDER BY s.customer_id

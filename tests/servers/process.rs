@@ -1,0 +1,173 @@
+//! Processes that a test starts, signals and kills: the `millrace` binary, and the programs of private servers.
+
+use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::{PATIENCE, eventually, folder};
+
+/// One `millrace run`. It is killed with this value; its log is printed when that happens in a panic.
+#[derive(Debug)]
+pub struct Worker {
+    running: Running,
+    _folder: TempDir,
+}
+
+impl Worker {
+    /// Starts `millrace run --config CONFIG` against the SQS server at `sqs`, with test credentials and with
+    /// `settings` as further variables (such as `MILLRACE__HTTP__LISTEN`). Nothing of the test's own AWS or
+    /// millrace variables reaches it.
+    pub fn start(config: &Path, sqs: &str, settings: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(|name| name.starts_with("AWS_") || name.starts_with("MILLRACE_")) {
+                command.env_remove(name);
+            }
+        }
+        command
+            .args(["run", "--config"])
+            .arg(config)
+            .env("AWS_ENDPOINT_URL_SQS", sqs)
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test")
+            // Otherwise a missing credential asks the network for a machine's role.
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .envs(settings.iter().copied());
+        let folder = folder("worker");
+        Self { running: Running::start("millrace", command, folder.path()), _folder: folder }
+    }
+
+    /// SIGKILL: it ends in the middle of whatever it does. Returns when it is gone.
+    pub async fn kill(&mut self) -> ExitStatus {
+        self.running.signal("KILL");
+        self.ended(PATIENCE).await
+    }
+
+    /// SIGTERM: it is asked to finish. Wait with [`Worker::ended`].
+    pub fn terminate(&mut self) {
+        self.running.signal("TERM");
+    }
+
+    /// How it ended; panics with its log when it has not after `bound`.
+    pub async fn ended(&mut self, bound: Duration) -> ExitStatus {
+        self.running.ended(bound).await
+    }
+
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        self.running.runs()
+    }
+
+    /// What it has written so far, standard output and standard error in one.
+    pub fn log(&self) -> String {
+        self.running.log()
+    }
+}
+
+/// Tests that fill the machine with processes take turns, also when one process runs all tests (`cargo test`).
+/// Under nextest the group `fleet` does the same.
+pub async fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::const_new(());
+    TURN.lock().await
+}
+
+/// A child process with its log. Dropping it kills it.
+#[derive(Debug)]
+pub(super) struct Running {
+    name: &'static str,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Running {
+    /// Starts `command`; what it writes is appended to `folder/log`, and `folder/pid` says who it is.
+    pub(super) fn start(name: &'static str, mut command: Command, folder: &Path) -> Self {
+        let log = folder.join("log");
+        let out = File::options().create(true).append(true).open(&log).unwrap();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(out.try_clone().unwrap())
+            .stderr(out)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name} could not be started ({error}): run scripts/test"));
+        fs::write(folder.join("pid"), child.id().to_string()).unwrap();
+        Self { name, child, log }
+    }
+
+    /// Sends a signal by the shell's own `kill`: it is on every machine, and needs no unsafe code here.
+    pub(super) fn signal(&mut self, signal: &str) {
+        // A process that was waited for has lost its id, perhaps to somebody else.
+        if self.runs() {
+            let line = format!("kill -s {signal} {}", self.child.id());
+            let sent = Command::new("sh").args(["-c", &line]).status().unwrap();
+            assert!(sent.success() || !self.runs(), "SIG{signal} did not reach {}", self.name);
+        }
+    }
+
+    pub(super) fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    pub(super) async fn ended(&mut self, bound: Duration) -> ExitStatus {
+        eventually(&format!("{} ends", self.name), bound, || {
+            let runs = self.runs();
+            async move { !runs }
+        })
+        .await;
+        self.child.wait().unwrap()
+    }
+
+    pub(super) fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+        if std::thread::panicking() {
+            eprintln!("--- {} ({}) wrote:\n{}---", self.name, self.child.id(), self.log());
+        }
+    }
+}
+
+fn sleeper(ignoring: &str) -> Worker {
+    let folder = folder("worker");
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("trap '' {ignoring}; echo ready; while :; do sleep 0.05; done")]);
+    Worker { running: Running::start("sleeper", command, folder.path()), _folder: folder }
+}
+
+#[tokio::test]
+async fn a_worker_is_killed_even_when_it_does_not_want_to_end() {
+    let _turn = alone().await;
+    let mut worker = sleeper("TERM");
+    eventually("it has set its trap", PATIENCE, || std::future::ready(worker.log() == "ready\n")).await;
+    worker.terminate();
+    assert!(worker.runs());
+    assert_eq!(worker.kill().await.signal(), Some(9));
+    assert!(!worker.runs());
+}
+
+#[tokio::test]
+async fn a_worker_is_asked_to_end() {
+    let mut worker = sleeper("HUP");
+    eventually("it has set its trap", PATIENCE, || std::future::ready(worker.log() == "ready\n")).await;
+    worker.terminate();
+    assert_eq!(worker.ended(PATIENCE).await.signal(), Some(15));
+}
+
+#[tokio::test]
+async fn a_worker_without_its_configuration_ends_by_itself() {
+    let mut worker = Worker::start(Path::new("/nowhere/millrace.toml"), "http://127.0.0.1:1", &[]);
+    let status = worker.ended(PATIENCE).await;
+    assert!(!status.success(), "{}", worker.log());
+}
