@@ -57,9 +57,10 @@ impl Store for SqliteStore {
             assert!(ledger.migrate().await.unwrap() > 0);
         }
         // In memory until there is a file: opening it would make one.
-        let options = match setup.migrated {
-            true => url.parse::<SqliteConnectOptions>().unwrap().foreign_keys(false),
-            false => SqliteConnectOptions::new().in_memory(true),
+        let options = if setup.migrated {
+            url.parse::<SqliteConnectOptions>().unwrap().foreign_keys(false)
+        } else {
+            SqliteConnectOptions::new().in_memory(true)
         };
         let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
         connection.execute(setup.tables).await.unwrap();
@@ -198,7 +199,7 @@ async fn what_is_no_ledger_is_told_apart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ledger.db");
     let open = |url: &str| Sqlite::new(url, Ordering::Gapless, &settings(url, None));
-    let connect = async |url: &str| open(url).unwrap().connect().await.err().expect("there is no ledger");
+    let connect = async |url: &str| open(url).unwrap().connect().await.expect_err("there is no ledger");
 
     let missing = connect(&url(&folder)).await;
     assert_eq!(missing.class, ErrorClass::Broken, "{missing}");
@@ -221,7 +222,7 @@ async fn what_is_no_ledger_is_told_apart() {
     assert_eq!(read_only.class, ErrorClass::Away, "{read_only}");
 
     for bad in ["sqlite::memory:", "sqlite://x.db?mode=memory", "sqlite://x.db?what=1", "sqlite://"] {
-        assert_eq!(open(bad).err().expect("refused").class, ErrorClass::Broken, "{bad}");
+        assert_eq!(open(bad).expect_err("refused").class, ErrorClass::Broken, "{bad}");
     }
 }
 
@@ -235,7 +236,7 @@ async fn a_ledger_of_a_newer_version_is_accepted_and_of_an_older_one_is_not() {
     ledger.connect().await.unwrap();
     assert_eq!(ledger.migrate().await, Ok(0));
     other.execute("DELETE FROM _sqlx_migrations WHERE version < 9999").await.unwrap();
-    assert_eq!(ledger.connect().await.err().expect("too old").class, ErrorClass::Broken);
+    assert_eq!(ledger.connect().await.expect_err("too old").class, ErrorClass::Broken);
 }
 
 #[tokio::test]
@@ -252,11 +253,11 @@ async fn effects_with_parameters_are_refused() {
     let (url, effects) = (url(&folder), folder.path().join("effects.sql"));
     let ledger = || Sqlite::new(&url, Ordering::Gapless, &settings(&url, Some(&effects)));
     std::fs::write(&effects, "SELECT 1").unwrap();
-    let error = ledger().err().expect("it writes nothing");
+    let error = ledger().expect_err("it writes nothing");
     assert!(error.class == ErrorClass::Broken && error.message.contains("effects.sql:1: `SELECT`"), "{error}");
     std::fs::write(&effects, "DELETE FROM orders WHERE order_id = ?1").unwrap();
     let ledger = ledger().unwrap();
     ledger.migrate().await.unwrap();
-    let error = ledger.connect().await.err().expect("nobody binds it");
+    let error = ledger.connect().await.expect_err("nobody binds it");
     assert!(error.class == ErrorClass::Broken && error.message.contains("parameters"), "{error}");
 }

@@ -43,8 +43,13 @@ impl Work for Commit<'_> {
         for run in runs {
             let row = rows.get(run.customer.as_str()).cloned().unwrap_or_default();
             let sorted = sort(run, &known)?;
-            let lowest = self.batch.parked.then(|| lowest.get(run.customer.as_str()).copied());
-            if let Some(refused) = refusal(terms.ordering, run, &row, &sorted, lowest)? {
+            let waits = if self.batch.parked {
+                // The run itself is parked: what counts is what stands below it.
+                lowest.get(run.customer.as_str()).is_some_and(|lowest| *lowest < first(run))
+            } else {
+                row.parked > 0
+            };
+            if let Some(refused) = refusal(terms.ordering, run, &row, &sorted, waits)? {
                 verdicts.push(refused);
                 continue;
             }
@@ -91,15 +96,20 @@ fn sort<'a>(run: &'a Run, known: &HashMap<String, End>) -> Result<Sorted<'a>, Le
     Ok(sorted)
 }
 
-/// Why a run may not be written. `lowest` is there for a parked run: the lowest rank that is parked, if any is.
+/// A run without orders has nothing to write, and comes to no harm.
+fn first(run: &Run) -> Rank {
+    run.orders.first().map_or(0, |placed| placed.rank)
+}
+
+/// Why a run may not be written. `waits`: in `fifo`, parked orders go first.
 fn refusal(
     ordering: Ordering,
     run: &Run,
     row: &Customer,
     sorted: &Sorted<'_>,
-    lowest: Option<Option<Rank>>,
+    waits: bool,
 ) -> Result<Option<Verdict>, LedgerError> {
-    let first = run.orders.first().ok_or_else(|| errors::misuse("a run without orders"))?.rank;
+    let first = first(run);
     let upto = row.upto(ordering);
     // Nothing to write, nothing to refuse.
     let Some((fresh_first, _)) = sorted.fresh.first() else { return Ok(None) };
@@ -113,10 +123,7 @@ fn refusal(
             let follows = (first..).zip(&sorted.fresh).all(|(expected, (rank, _))| *rank == expected);
             return if follows { Ok(None) } else { Err(errors::misuse("a run with a gap")) };
         }
-        Ordering::Fifo => match lowest {
-            Some(lowest) => lowest.is_some_and(|lowest| lowest < first).then_some(ahead),
-            None => (row.parked > 0).then_some(ahead),
-        },
+        Ordering::Fifo => waits.then_some(ahead),
         Ordering::None => None,
     })
 }

@@ -11,7 +11,8 @@ use tokio::time::timeout;
 
 use super::{Sqlite, Terms, commit, errors, gaps, gate, look_up, open, park, parked, quarantine, sweep};
 use crate::ledger::{
-    Batch, Case, CaseVerdict, ErrorClass, Found, Gap, Gate, LedgerError, ParkVerdict, ParkedRun, Placed, Session, Verdict,
+    Batch, Case, CaseVerdict, ErrorClass, Found, Gap, Gate, LedgerError, ParkVerdict, ParkedRun, Placed, Session,
+    Verdict,
 };
 use crate::order::CustomerId;
 

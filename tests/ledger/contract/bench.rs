@@ -121,7 +121,7 @@ impl<S: Store> Bench<S> {
         rows.into_iter().map(|row| row.into_iter().next().flatten().unwrap_or_default()).collect()
     }
 
-    /// A customer's order_ids by position.
+    /// The names of a customer's orders by position.
     pub(crate) async fn line(&self, name: &str) -> Vec<String> {
         let sql = format!("SELECT order_id FROM orders WHERE customer_id = '{name}' ORDER BY position");
         self.column(&sql).await

@@ -14,7 +14,7 @@ pub(crate) async fn a_poisoned_head_blocks_its_customer<S: Store>(store: &S) {
     assert_eq!(bench.quarantine(&case).await, CaseVerdict::Quarantined);
     let digest = order("ada", 2).entry.digest().to_string();
     let expected = format!("ada-2~{}", &digest[..16]);
-    assert_eq!(bench.column("SELECT blocked_by FROM customers").await, [expected.clone()]);
+    assert_eq!(bench.column("SELECT blocked_by FROM customers").await, std::slice::from_ref(&expected));
     let body = bench.probe.text_of("body");
     let sql = format!("SELECT id, order_id, customer_id, kind, reason, {body} FROM quarantined_orders");
     let row = [expected.as_str(), "ada-2", "ada", "poison", "a check failed", case.placed.entry.body()];
