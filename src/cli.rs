@@ -71,7 +71,7 @@ pub fn main() -> ExitCode {
         Err(error) => return misconfigured(cli.config.as_deref(), &error),
     };
     match cli.command {
-        Command::Run(args) => run::run(config, &args),
+        Command::Run(args) => run::run(&config, &args),
         Command::Migrate(args) => block_on(migrate::run(&config, &args)),
         Command::Check(args) => block_on(check::run(&config, &args)),
         Command::Submit(args) => block_on(submit::run(&config, &args)),

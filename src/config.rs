@@ -224,6 +224,9 @@ pub struct Ledger {
     /// The most customers that one sweep looks at.
     #[serde(default = "defaults::sweep_max")]
     pub sweep_max: u32,
+    /// How old a gap in a customer's numbers is when it raises an alarm.
+    #[serde(with = "duration", default = "defaults::gap_after")]
+    pub gap_after: Duration,
 }
 
 /// `[flow]`: what may be held in memory. At the bound receiving stops.

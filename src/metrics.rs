@@ -3,8 +3,8 @@
 //! There is one registry for the process; it is made by whoever comes first, so there is nothing to install and no
 //! order to mind. Counters and histograms are recorded where things happen; gauges are set from a [`Status`].
 
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder as _};
@@ -33,6 +33,11 @@ pub fn ended(outcome: Outcome) {
 /// One entry went to quarantine.
 pub fn quarantined(kind: CaseKind) {
     RECORDERS.quarantined.of(kind).increment(1);
+}
+
+/// A parked order was committed; its delivery ended before, as parked.
+pub fn unparked() {
+    RECORDERS.unparked.of(Plain).increment(1);
 }
 
 /// Something failed.
@@ -87,6 +92,8 @@ pub fn delete_size(messages: usize) {
 /// Every series in Prometheus's text format, the gauges as the snapshot says.
 #[must_use]
 pub fn render(status: &Status) -> String {
+    // One at a time, so that no gauge is of another's snapshot.
+    let _alone = RECORDERS.rendering.lock().unwrap_or_else(PoisonError::into_inner);
     RECORDERS.set(status);
     RECORDERS.handle.render()
 }
@@ -123,7 +130,9 @@ impl<L: Labels> Family<L, Gauge> {
 /// The handle of every series.
 struct Recorders {
     handle: PrometheusHandle,
+    rendering: Mutex<()>,
     orders: Family<Outcome, Counter>,
+    unparked: Family<Plain, Counter>,
     quarantined: Family<CaseKind, Counter>,
     errors: Family<Failure, Counter>,
     alarms: Family<Alarm, Counter>,
@@ -137,7 +146,7 @@ struct Recorders {
     delete: Family<Plain, Histogram>,
     phase: Family<Phase, Gauge>,
     route: Family<Route, Gauge>,
-    gauges: Vec<(Gauge, fn(&Status) -> f64)>,
+    gauges: Vec<(Gauge, list::Value)>,
 }
 
 impl Recorders {
@@ -149,7 +158,9 @@ impl Recorders {
         let histogram = |key: &Key| recorder.register_histogram(key, &place);
         Self {
             handle: keep_up(recorder.handle()),
+            rendering: Mutex::new(()),
             orders: Family::new(&list::ORDERS, counter),
+            unparked: Family::new(&list::UNPARKED, counter),
             quarantined: Family::new(&list::QUARANTINED, counter),
             errors: Family::new(&list::ERRORS, counter),
             alarms: Family::new(&list::ALARMS, counter),
@@ -165,7 +176,7 @@ impl Recorders {
             route: Family::new(&list::ROUTE, gauge),
             gauges: list::ALL
                 .iter()
-                .filter_map(|metric| Some((gauge(&Key::from_name(metric.name)), metric.value()?)))
+                .filter_map(|metric| metric.value().map(|value| (gauge(&Key::from_name(metric.name)), value)))
                 .collect(),
         }
     }

@@ -69,7 +69,7 @@ mod tests {
         }
         for _ in 0..1_000 {
             let pause = pauses.next_pause();
-            assert!(pause <= LONGEST && pause >= LONGEST / 3 - Duration::from_millis(1), "{pause:?}");
+            assert!(pause <= LONGEST && pause >= LONGEST.mul_f64(0.33), "{pause:?}");
         }
     }
 

@@ -70,6 +70,43 @@ pub struct Status {
     pub last_errors: Vec<LastError>,
 }
 
+impl Status {
+    /// The status of a process that has not begun to receive.
+    #[must_use]
+    pub fn starting(ordering: Ordering, locks: LocksState) -> Self {
+        let now = Timestamp::now();
+        Self {
+            version: env!("CARGO_PKG_VERSION").into(),
+            started_at: now,
+            at: now,
+            phase: Phase::Starting,
+            ordering,
+            route: Route::Direct,
+            route_since: now,
+            route_reason: None,
+            held_messages: 0,
+            held_bytes: 0,
+            held_messages_max: 0,
+            held_bytes_max: 0,
+            early: 0,
+            pending_deletes: 0,
+            oldest_order_seconds: None,
+            lanes: 0,
+            lanes_waiting_for_lock: 0,
+            lanes_without_lock: 0,
+            locks,
+            parked_known: 0,
+            blocked_customers: 0,
+            polls: 0,
+            committers_busy: 0,
+            committers: 0,
+            outcomes: Outcomes::default(),
+            requests: Requests::default(),
+            last_errors: Vec::new(),
+        }
+    }
+}
+
 /// What the process is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -112,12 +112,16 @@ async fn queue_of(config: &Config, findings: &mut Vec<Finding>) -> Option<QueueF
 }
 
 fn unreached(error: &InboxError) -> Finding {
-    let remedy = match error.class {
-        InboxErrorClass::Throttled => "try again",
-        InboxErrorClass::Away => "look at inbox.queue_url, AWS_ENDPOINT_URL_SQS, and the way to SQS",
-        InboxErrorClass::Refused => "look at inbox.queue_url, AWS_REGION, and sqs:GetQueueAttributes of the role",
-    };
-    Finding::away("queue", error.to_string(), remedy)
+    let found = error.to_string();
+    match error.class {
+        InboxErrorClass::Throttled => Finding::away("queue", found, "try again"),
+        InboxErrorClass::Away => {
+            Finding::away("queue", found, "look at inbox.queue_url, AWS_ENDPOINT_URL_SQS, and the way to SQS")
+        }
+        InboxErrorClass::Refused => {
+            Finding::refused("queue", found, "look at inbox.queue_url, AWS_REGION, and sqs:GetQueueAttributes of the role")
+        }
+    }
 }
 
 /// Shows what the role may do by calls that change nothing: their receipt handle names no message.

@@ -20,10 +20,12 @@ use crate::inbox::sqs::producer::Producer;
 mod flow;
 mod journal;
 mod lines;
+mod stdin;
 
 use flow::Flow;
 use journal::Journal;
 use lines::Lines;
+use stdin::Stdin;
 
 /// How much of the input is read at once.
 const READ_BYTES: usize = 256 * 1024;
@@ -144,7 +146,7 @@ pub async fn submit(producer: Producer, inbox: &config::Inbox, args: &Args) -> R
     if args.file == Path::new("-") {
         let journal = args.journal.as_deref().map(|path| Journal::open(path, producer.queue_url())).transpose()?;
         let voice = Voice::new(args.json, None);
-        return send(producer, inbox, args, tokio::io::stdin(), journal, voice).await;
+        return send(producer, inbox, args, Stdin::start(), journal, voice).await;
     }
     let unreadable = |error| SubmitError::Usage(format!("{}: {error}", args.file.display()));
     let file = tokio::fs::File::open(&args.file).await.map_err(unreadable)?;
@@ -186,7 +188,7 @@ fn print_report(args: &Args, report: &Report) {
             write!(text, ", {count} {what}").expect("a String takes any text");
         }
     }
-    println!("{text}");
+    print_line(&text);
     if let Some(reason) = &report.stopped {
         let again = if args.file == Path::new("-") && args.journal.is_none() {
             "without a journal nobody knows where to go on"
@@ -205,7 +207,10 @@ fn print_json(event: &'static str, content: &impl Serialize) {
         #[serde(flatten)]
         content: &'a T,
     }
-    let line = serde_json::to_string(&Event { event, content }).expect("plain fields are JSON");
+    print_line(&serde_json::to_string(&Event { event, content }).expect("plain fields are JSON"));
+}
+
+fn print_line(line: &str) {
     // A reader that went away does not undo what was sent.
     drop(writeln!(std::io::stdout(), "{line}"));
 }

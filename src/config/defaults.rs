@@ -76,3 +76,7 @@ pub(super) const fn sweep() -> Duration {
 pub(super) const fn sweep_max() -> u32 {
     500
 }
+
+pub(super) const fn gap_after() -> Duration {
+    Duration::from_mins(5)
+}

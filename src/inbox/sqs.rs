@@ -290,7 +290,7 @@ fn settled<'a>(
     for entry in failed {
         if let Some(answer) = answer_of(&mut answers, &entry.id) {
             let text = entry_error(&entry);
-            *answer = if entry.sender_fault { Settled::Gone(text) } else { Settled::Again(text) };
+            *answer = if is_final(&entry) { Settled::Gone(text) } else { Settled::Again(text) };
         }
     }
     answers
@@ -298,6 +298,11 @@ fn settled<'a>(
 
 fn answer_of<'a, T>(answers: &'a mut [T], id: &str) -> Option<&'a mut T> {
     id.parse::<usize>().ok().and_then(|index| answers.get_mut(index))
+}
+
+/// Whether SQS will never do it. That too many requests came is the sender's fault to AWS, and passes all the same.
+fn is_final(entry: &BatchResultErrorEntry) -> bool {
+    entry.sender_fault && !errors::is_throttling(&entry.code)
 }
 
 fn entry_error(entry: &BatchResultErrorEntry) -> String {
@@ -322,6 +327,26 @@ mod tests {
         let failed = bounded("ReceiveMessage", limit, call).await.expect_err("a failure");
         assert_eq!(failed.error.class, InboxErrorClass::Away);
         assert!(!failed.unsent);
+    }
+
+    #[test]
+    fn throttled_entry_is_tried_again_whoever_is_to_blame() {
+        let failed = |id: &str, code: &str, sender_fault| {
+            BatchResultErrorEntry::builder().id(id).code(code).sender_fault(sender_fault).build().unwrap()
+        };
+        let entries = vec![
+            failed("0", "RequestThrottled", true),
+            failed("1", "ReceiptHandleIsInvalid", true),
+            failed("2", "InternalError", false),
+            // No entry of ours.
+            failed("9", "InternalError", true),
+            failed("x", "InternalError", true),
+        ];
+        let answers = settled(4, ["3", "1"].into_iter(), entries);
+        assert!(
+            matches!(answers[..], [Settled::Again(_), Settled::Gone(_), Settled::Again(_), Settled::Done]),
+            "{answers:?}"
+        );
     }
 
     #[test]

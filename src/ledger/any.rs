@@ -1,9 +1,11 @@
 //! Whichever ledger the configuration names: a closed set, so an enum and not a box.
 
+use std::time::Duration;
+
 use super::postgres::{PgSession, Postgres};
 use super::sqlite::{Sqlite, SqliteSession};
 use super::{
-    Batch, Binding, Case, CaseVerdict, ErrorClass, Found, Gate, Ledger, LedgerError, ParkVerdict, ParkedRun, Placed,
+    Batch, Binding, Case, CaseVerdict, ErrorClass, Found, Gap, Gate, Ledger, LedgerError, ParkVerdict, ParkedRun, Placed,
     Session, Source, Verdict,
 };
 use crate::config::{Config, redacted};
@@ -113,5 +115,9 @@ impl Session for AnySession {
 
     async fn sweep(&mut self, limit: u32) -> Result<Vec<CustomerId>, LedgerError> {
         both!(self, session => session.sweep(limit))
+    }
+
+    async fn gaps(&mut self, limit: u32, older_than: Duration) -> Result<Vec<Gap>, LedgerError> {
+        both!(self, session => session.gaps(limit, older_than))
     }
 }

@@ -19,6 +19,7 @@ use crate::order::Ordering;
 mod commit;
 mod customer;
 mod errors;
+mod gaps;
 mod gate;
 mod look_up;
 mod open;

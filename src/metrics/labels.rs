@@ -104,16 +104,12 @@ label! {
         LocksAway = "locks_away",
         /// A customer was tried in vain too often.
         CustomerStuck = "customer_stuck",
-        /// A single order keeps timing out.
-        SlowOrder = "slow_order",
+        /// A single order keeps running into timeouts.
+        OrderStalls = "order_stalls",
         /// A customer's next number does not come.
         Gap = "gap",
         /// A customer was blocked by an order that failed by its own fault.
         Blocked = "blocked",
-        /// A message could not be deleted; it comes again.
-        DeleteFailed = "delete_failed",
-        /// A message was held so long that it went back to SQS.
-        HeldTooLong = "held_too_long",
     }
 }
 

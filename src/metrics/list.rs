@@ -5,6 +5,9 @@ use metrics::Unit;
 
 use crate::status::{LocksState, Status};
 
+/// How a gauge is read from a snapshot.
+pub(super) type Value = fn(&Status) -> f64;
+
 /// What a metric counts with.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
@@ -12,7 +15,7 @@ pub(super) enum Kind {
     /// With the upper bounds of its buckets.
     Histogram(&'static [f64]),
     /// With its value.
-    Gauge(fn(&Status) -> f64),
+    Gauge(Value),
     /// A gauge with a label: 1 for the value that is the case, 0 for every other one.
     Case,
 }
@@ -28,7 +31,7 @@ pub(super) struct Metric {
 
 impl Metric {
     /// Where the value of a gauge comes from.
-    pub(super) fn value(&self) -> Option<fn(&Status) -> f64> {
+    pub(super) fn value(&self) -> Option<Value> {
         match self.kind {
             Kind::Gauge(value) => Some(value),
             Kind::Counter | Kind::Histogram(_) | Kind::Case => None,
@@ -54,7 +57,7 @@ const fn counter(name: &'static str, help: &'static str) -> Metric {
     Metric { name, kind: Kind::Counter, unit: Unit::Count, help }
 }
 
-const fn gauge(name: &'static str, unit: Unit, help: &'static str, value: fn(&Status) -> f64) -> Metric {
+const fn gauge(name: &'static str, unit: Unit, help: &'static str, value: Value) -> Metric {
     Metric { name, kind: Kind::Gauge(value), unit, help }
 }
 
@@ -83,6 +86,7 @@ macro_rules! list {
 
 list! {
     ORDERS = counter("millrace_orders_total", "Deliveries by how they ended.");
+    UNPARKED = counter("millrace_unparked_total", "Parked orders that were committed.");
     QUARANTINED = counter("millrace_quarantined_total", "Entries put into quarantine, by why.");
     ERRORS = counter("millrace_errors_total", "Errors by where they came from and by what the engine does about them.");
     ALARMS = counter("millrace_alarms_total", "Things that a person should look at, by kind.");

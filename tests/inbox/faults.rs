@@ -163,6 +163,16 @@ async fn away_and_back_loses_nothing() {
 }
 
 #[tokio::test]
+async fn endpoint_counts_and_not_the_host_of_the_url() {
+    let server = Rustack::start().await;
+    let url = server.create_queue("orders").await;
+    let elsewhere = "https://sqs.eu-central-1.amazonaws.com/000000000000/orders";
+    send(&server.sdk_config(), elsewhere, &[("a", None)]).await;
+    assert_eq!(server.counts(&url).await.visible, 1);
+    assert_eq!(bodies(&receive(&queue(&server.sdk_config(), elsewhere), 1).await), ["a"]);
+}
+
+#[tokio::test]
 async fn cut_connection_ends_a_long_poll() {
     let server = Rustack::start().await;
     let url = server.create_queue("orders").await;

@@ -12,8 +12,9 @@ const LAYERS: &[&[&str]] = &[
     // The promises of the ports.
     &["inbox", "locks", "ledger"],
     &["config"],
+    &["status", "status::*"],
     &["core", "core::*"],
-    &["reconnect", "metrics", "telemetry"],
+    &["reconnect", "metrics", "metrics::*", "telemetry"],
     // The technologies that keep the promises.
     &["inbox::*", "locks::*", "ledger::*"],
     &["http", "http::*"],

@@ -92,13 +92,18 @@ fn class_of_answer(error: &Error, status: u16) -> InboxErrorClass {
 
 /// The class of an error that the SDK has no type for. The code comes first: a throttling answer may be a 403.
 fn class_of_code(code: &str, status: u16) -> InboxErrorClass {
-    if THROTTLING.contains(&code) || status == 429 {
+    if is_throttling(code) || status == 429 {
         InboxErrorClass::Throttled
     } else if REFUSING.contains(&code) || matches!(status, 401 | 403) {
         InboxErrorClass::Refused
     } else {
         InboxErrorClass::Away
     }
+}
+
+/// Whether the code asks for fewer requests.
+pub(super) fn is_throttling(code: &str) -> bool {
+    THROTTLING.contains(&code)
 }
 
 /// The error and what is behind it in one line.

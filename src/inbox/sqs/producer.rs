@@ -8,7 +8,7 @@ use aws_config::SdkConfig;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 
-use super::{BATCH_MAX, Failed, answer_of, bounded, client, entry_error, environment, is_fifo};
+use super::{BATCH_MAX, Failed, answer_of, bounded, client, entry_error, environment, is_fifo, is_final};
 use crate::config;
 use crate::inbox::{InboxError, InboxErrorClass};
 
@@ -118,7 +118,7 @@ impl Producer {
         for entry in &answer.failed {
             if let Some(answer) = answer_of(&mut answers, &entry.id) {
                 let text = entry_error(entry);
-                *answer = if entry.sender_fault { Sent::Rejected(text) } else { Sent::Again(text) };
+                *answer = if is_final(entry) { Sent::Rejected(text) } else { Sent::Again(text) };
             }
         }
         answers

@@ -9,9 +9,9 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
-use super::{Sqlite, Terms, commit, errors, gate, look_up, open, park, parked, quarantine, sweep};
+use super::{Sqlite, Terms, commit, errors, gaps, gate, look_up, open, park, parked, quarantine, sweep};
 use crate::ledger::{
-    Batch, Case, CaseVerdict, ErrorClass, Found, Gate, LedgerError, ParkVerdict, ParkedRun, Placed, Session, Verdict,
+    Batch, Case, CaseVerdict, ErrorClass, Found, Gap, Gate, LedgerError, ParkVerdict, ParkedRun, Placed, Session, Verdict,
 };
 use crate::order::CustomerId;
 
@@ -188,5 +188,9 @@ impl Session for SqliteSession {
         let after = self.swept.clone();
         self.swept = self.transact(sweep::Remove { after, limit }).await?;
         self.transact(sweep::Next { limit }).await
+    }
+
+    async fn gaps(&mut self, limit: u32, older_than: Duration) -> Result<Vec<Gap>, LedgerError> {
+        self.transact(gaps::Gaps { limit, older_than }).await
     }
 }

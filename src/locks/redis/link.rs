@@ -36,6 +36,7 @@ pub(super) struct Server {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each process")]
 enum Target {
     Single(Client),
     Cluster(ClusterClient),
