@@ -163,6 +163,7 @@ fn settings(url: &str) -> config::Ledger {
         alarm_tries: 20,
         sweep: Duration::from_secs(5),
         sweep_max: 500,
+        gap_after: Duration::from_mins(5),
     }
 }
 
