@@ -1,6 +1,8 @@
 //! Messages that are no orders: each ends in quarantine with its reason and its whole body, one row however often SQS
 //! delivers it; in `gapless` it stops nobody, in `fifo` its group.
 
+use std::time::Duration;
+
 use millrace::order::{MAX_BODY_BYTES, Ordering};
 use serde_json::json;
 
@@ -87,7 +89,6 @@ mod gapless {
         json_but_no_object => "[1, 2, 3]".to_owned(), "not an order";
         field_is_missing => without(&order("cyd", 1), "currency"), "currency";
         field_has_wrong_type => with(&order("cyd", 1), "lines", json!("none")), "not an order";
-        too_large => padded_to(MAX_BODY_BYTES + 1), "too large: 262145 bytes";
         sum_overflows => dear(2), "overflows";
         nul_in_text => with(&order("cyd", 1), "note", json!("\0")), "NUL";
         raw_nul => "{\"order_id\": \"\0\"}".to_owned(), "not an order";
@@ -104,11 +105,42 @@ mod fifo {
 
     cases! { in_fifo:
         not_json => "this is no order".to_owned(), "not an order";
-        too_large => padded_to(MAX_BODY_BYTES + 1), "too large";
         nul_in_text => with(&order("ada", 9), "note", json!("\0")), "NUL";
         sequence_is_zero => with(&order("ada", 9), "sequence", json!(0)), "sequence: is 0";
         group_is_not_customer => order("cyd", 1), "message group \"ada\" is not the customer \"cyd\"";
     }
+}
+
+/// One byte more than a message may have. It comes twice because its first delete fails for good.
+async fn too_large(ordering: Ordering) {
+    let bench =
+        Bench::with(ordering, Store::Sqlite, |config| config.inbox.visibility_timeout = Duration::from_secs(2)).await;
+    let faults = bench.sqs.faults();
+    faults.set(Operation::ReceiveMessage, When::Always, Fault::EnlargeBodies(1));
+    let gone = Fault::FailEntries { entries: vec![0], sender_fault: true };
+    faults.set(Operation::DeleteMessageBatch, When::Nth(1), gone);
+    let body = padded_to(MAX_BODY_BYTES);
+    bench.send_as(&[("cyd".to_owned(), body.clone())]).await;
+    let worker = bench.start();
+    worker.until("both deliveries are quarantined", |status| status.outcomes.quarantined == 2).await;
+    bench.drained().await;
+    worker.stop().await;
+    let rows = bench.quarantined().await;
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!((rows[0].kind.as_str(), rows[0].blocks), ("malformed", i64::from(ordering == Ordering::Fifo)));
+    assert!(rows[0].reason.contains("too large: 262145 bytes"), "{}", rows[0].reason);
+    assert!(rows[0].body == format!("{body} ").into_bytes(), "the body is not the one that came");
+    bench.is_clean(0).await;
+}
+
+#[tokio::test]
+async fn too_large_in_gapless() {
+    too_large(Ordering::Gapless).await;
+}
+
+#[tokio::test]
+async fn too_large_in_fifo() {
+    too_large(Ordering::Fifo).await;
 }
 
 /// What stands just inside the bounds is an order.

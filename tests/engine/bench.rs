@@ -324,7 +324,8 @@ impl Worker {
     }
 }
 
-fn ends(outcomes: &Outcomes) -> u64 {
+/// Deliveries that have their end, handed back ones not counted.
+pub(crate) fn ends(outcomes: &Outcomes) -> u64 {
     outcomes.committed + outcomes.duplicate + outcomes.parked + outcomes.quarantined
 }
 

@@ -7,9 +7,6 @@ use millrace::status::Route;
 
 use super::bench::{Bench, Store, Worker};
 use super::messages::{customer, order, orders};
-use super::on_both_ledgers;
-
-on_both_ledgers!(early_orders_do_not_fill_memory);
 
 const MOST: u64 = 50;
 
@@ -50,8 +47,9 @@ async fn closed_ledger() {
 }
 
 /// Three hundred customers whose first order comes last.
-async fn early_orders_do_not_fill_memory(store: Store) {
-    let mut bench = Bench::with(Ordering::Gapless, store, |config| {
+#[tokio::test]
+async fn early_orders_do_not_fill_memory() {
+    let mut bench = Bench::with(Ordering::Gapless, Store::Sqlite, |config| {
         config.flow.messages_max = 50;
         // Far longer than the test: only a full memory may park.
         config.inbox.early_wait = Duration::from_mins(10);

@@ -35,7 +35,7 @@ async fn many_customers_shuffled(store: Store) {
         config.ledger.run_max = 7;
     })
     .await;
-    let bodies = orders(30, 30);
+    let bodies = orders(30, 20);
     bench.send(&random.scatter(&bodies, 5)).await;
     let worker = bench.start();
     bench.finished(bodies.len()).await;

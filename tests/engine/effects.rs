@@ -82,13 +82,13 @@ async fn stock_is_exact_after_killed_connections() {
     let mut bench = Bench::new(Ordering::Gapless, Store::Postgres).await;
     bench.config.ledger.committers = 4;
     reserve_stock(&mut bench, 5, 1_000_000).await;
-    let (bodies, taken) = shopping(&mut random, 40, 50, 5);
+    let (bodies, taken) = shopping(&mut random, 40, 25, 5);
     let scattered = random.scatter(&bodies, 5);
     let (first, second) = scattered.split_at(scattered.len() / 2);
     bench.send(first).await;
     let worker = bench.start();
     let mut killed = 0;
-    for part in second.chunks(100) {
+    for part in second.chunks(25) {
         bench.send(part).await;
         killed += bench
             .number(
@@ -100,9 +100,8 @@ async fn stock_is_exact_after_killed_connections() {
     }
     bench.finished(bodies.len()).await;
     let (_, status) = worker.stop().await;
-    assert!(killed >= 10, "only {killed} connections were killed");
-    let unknown = status.last_errors.iter().any(|error| error.from == "ledger" && error.class == "unknown_outcome");
-    println!("{killed} connections killed; an outcome was unknown: {unknown}");
+    assert!(killed >= 8, "only {killed} connections were killed");
+    println!("{killed} connections killed; {:?}", status.last_errors);
     assert_eq!(status.outcomes.quarantined, 0);
     bench.is_clean(bodies.len()).await;
     is_exact(&bench, 1_000_000, &taken).await;

@@ -21,8 +21,7 @@ fn gauge(status: &Status) -> String {
 
 async fn without_redis(ordering: Ordering) {
     let mut server = redis::Server::start().await;
-    let mut bench =
-        Bench::with(ordering, Store::Sqlite, |config| config.locks.url = server.url()).await;
+    let mut bench = Bench::with(ordering, Store::Sqlite, |config| config.locks.url = server.url()).await;
     let bodies = orders(10, 12);
     server.kill().await;
     let worker = bench.start();

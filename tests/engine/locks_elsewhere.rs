@@ -21,7 +21,7 @@ fn in_redis(locks: &mut config::Locks) {
 async fn two_engines(ordering: Ordering) {
     let mut random = Random::seeded();
     let mut bench = Bench::with(ordering, Store::Postgres, |config| in_redis(&mut config.locks)).await;
-    let bodies = orders(25, 40);
+    let bodies = orders(25, 16);
     let sent = if ordering == Ordering::Fifo { bodies.clone() } else { random.scatter(&bodies, 5) };
     bench.sqs.faults().set(Operation::ReceiveMessage, When::Every(10), Fault::DeliverAgain);
     let workers = [bench.start(), bench.start()];

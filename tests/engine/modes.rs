@@ -71,7 +71,11 @@ async fn poison(ordering: Ordering, store: Store) {
     assert_eq!(bench.committed("ada").await, ["ada-1"]);
     assert_eq!(bench.parked("ada").await, ["ada-3", "ada-4", "ada-5"]);
     assert_eq!(bench.committed("bob").await.len(), 4);
-    assert_eq!(bench.number("SELECT count(*) FROM shelf").await, 5, "effects of what is committed, and of nothing else");
+    assert_eq!(
+        bench.number("SELECT count(*) FROM shelf").await,
+        5,
+        "effects of what is committed, and of nothing else"
+    );
     let blocked = "SELECT blocked_by FROM customers WHERE customer_id = 'ada'";
     assert_eq!(bench.column(blocked).await, [rows[0].id.clone()]);
 }

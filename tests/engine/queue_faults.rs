@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use millrace::order::Ordering;
 
-use super::bench::{Bench, Store};
+use super::bench::{Bench, Store, ends};
 use super::messages::{Random, orders};
 use crate::servers::rustack::{Fault, Operation, When};
 
@@ -17,7 +17,7 @@ async fn load(ordering: Ordering, faults: &[(Operation, When, Fault)]) -> f64 {
     let mut random = Random::seeded();
     // What is lost comes again soon.
     let mut bench =
-        Bench::with(ordering, Store::Sqlite, |config| config.inbox.visibility_timeout = Duration::from_secs(4)).await;
+        Bench::with(ordering, Store::Sqlite, |config| config.inbox.visibility_timeout = Duration::from_secs(3)).await;
     let mut bodies = orders(50, 20);
     if ordering != Ordering::Fifo {
         random.shuffle(&mut bodies);
@@ -62,7 +62,11 @@ async fn deletes_that_fail_as_a_whole() {
 async fn deletes_that_fail_in_part() {
     let again = Fault::FailEntries { entries: vec![0, 3], sender_fault: false };
     let gone = Fault::FailEntries { entries: vec![1], sender_fault: true };
-    let faults = [(DELETE, When::Every(2), again), (DELETE, When::Every(5), gone), (DELETE, When::Nth(7), Fault::LeaveOut(vec![2]))];
+    let faults = [
+        (DELETE, When::Every(2), again),
+        (DELETE, When::Every(5), gone),
+        (DELETE, When::Nth(7), Fault::LeaveOut(vec![2])),
+    ];
     let each = load(Ordering::Gapless, &faults).await;
     assert!(each < 0.5, "{each} requests an order");
 }
@@ -93,14 +97,14 @@ async fn lost_replies_in_fifo() {
 async fn away_for_a_while() {
     let mut random = Random::seeded();
     let mut bench = Bench::with(Ordering::Gapless, Store::Sqlite, |config| {
-        config.inbox.visibility_timeout = Duration::from_secs(4);
+        config.inbox.visibility_timeout = Duration::from_secs(3);
     })
     .await;
     let mut bodies = orders(50, 30);
     random.shuffle(&mut bodies);
     bench.send(&bodies[..1_000]).await;
     let worker = bench.start();
-    worker.until("it is in the middle of it", |status| status.outcomes.committed >= 100).await;
+    worker.until("it is in the middle of it", |status| ends(&status.outcomes) >= 100).await;
     bench.sqs.cut_connections();
     bench.sqs.stop().await;
     tokio::time::sleep(Duration::from_secs(2)).await;

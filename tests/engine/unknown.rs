@@ -16,7 +16,7 @@ async fn breaking_connections(ordering: Ordering) {
     let mut bench = Bench::new(ordering, Store::At(database.url().to_owned())).await;
     bench.run("CREATE TABLE log (order_id text)").await;
     bench.effects("INSERT INTO log SELECT order_id FROM committed");
-    let bodies = orders(30, 30);
+    let bodies = orders(20, 20);
     let sent = if ordering == Ordering::Fifo { bodies.clone() } else { random.scatter(&bodies, 5) };
     bench.sqs.faults().set(Operation::ReceiveMessage, When::Every(9), Fault::DeliverAgain);
     let mut config = bench.config.clone();
@@ -35,8 +35,8 @@ async fn breaking_connections(ordering: Ordering) {
     );
     assert_eq!(status.outcomes.quarantined, 0);
     bench.is_clean(bodies.len()).await;
-    assert_eq!(bench.number("SELECT count(*) FROM log").await, 900);
-    assert_eq!(bench.number("SELECT count(DISTINCT order_id) FROM log").await, 900);
+    assert_eq!(bench.number("SELECT count(*) FROM log").await, 400);
+    assert_eq!(bench.number("SELECT count(DISTINCT order_id) FROM log").await, 400);
 }
 
 #[tokio::test]
