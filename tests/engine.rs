@@ -16,6 +16,7 @@ mod locks_away;
 mod locks_elsewhere;
 mod modes;
 mod queue_faults;
+mod storm;
 mod unknown;
 
 /// The same scenario on both ledgers.

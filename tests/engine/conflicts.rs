@@ -33,6 +33,7 @@ async fn contradicts(ordering: Ordering, store: Store, wrong: String, reason: &s
     assert_eq!(rows[0].body, wrong.into_bytes());
     assert_eq!(bench.column("SELECT body FROM orders WHERE order_id = 'ada-1'").await, [order("ada", 1)]);
     assert_eq!(bench.committed("ada").await, ["ada-1", "ada-2"]);
+    bench.is_clean(3).await;
 }
 
 #[tokio::test]
@@ -76,7 +77,7 @@ async fn many_contradictions_at_once() {
         with(&order("dan", 1), "order_id", json!("late")),
     ];
     bench.sqs.faults().set(Operation::ReceiveMessage, When::First(1), Fault::DeliverAgain);
-    bench.send_as(&wrong.iter().map(|body| (String::new(), body.clone())).collect::<Vec<_>>()).await;
+    bench.send(&wrong).await;
     bench.send(&customers.map(|customer| order(customer, 2))).await;
     let worker = bench.start();
     worker.until("all are quarantined, twice", |status| status.outcomes.quarantined == 8).await;
@@ -150,4 +151,5 @@ async fn another_order_at_a_parked_place(store: Store) {
     assert_eq!(rows.len(), 3, "{rows:?}");
     assert!(rows.iter().all(|row| row.kind == "conflict" && row.blocks == 0), "{rows:?}");
     assert_eq!(bench.parked("ada").await, ["ada-9"]);
+    bench.is_clean(0).await;
 }

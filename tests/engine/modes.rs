@@ -78,6 +78,7 @@ async fn poison(ordering: Ordering, store: Store) {
     );
     let blocked = "SELECT blocked_by FROM customers WHERE customer_id = 'ada'";
     assert_eq!(bench.column(blocked).await, [rows[0].id.clone()]);
+    bench.is_clean(5).await;
 }
 
 async fn poison_in_fifo(store: Store) {

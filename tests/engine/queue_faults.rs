@@ -12,13 +12,13 @@ const RECEIVE: Operation = Operation::ReceiveMessage;
 const DELETE: Operation = Operation::DeleteMessageBatch;
 const VISIBILITY: Operation = Operation::ChangeMessageVisibilityBatch;
 
-/// Sends 1,000 orders with these faults and expects each of them once. Gives the requests an order.
+/// Sends 600 orders with these faults and expects each of them once. Gives the requests an order.
 async fn load(ordering: Ordering, faults: &[(Operation, When, Fault)]) -> f64 {
     let mut random = Random::seeded();
     // What is lost comes again soon.
     let mut bench =
         Bench::with(ordering, Store::Sqlite, |config| config.inbox.visibility_timeout = Duration::from_secs(3)).await;
-    let mut bodies = orders(50, 20);
+    let mut bodies = orders(30, 20);
     if ordering != Ordering::Fifo {
         random.shuffle(&mut bodies);
     }
