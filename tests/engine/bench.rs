@@ -2,6 +2,7 @@
 //! the ledger (raw SQL, and `verify`).
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ pub(crate) enum Store {
 
 /// A queue and a ledger.
 pub(crate) struct Bench {
-    pub(crate) sqs: Rustack,
+    pub(crate) sqs: Arc<Rustack>,
     pub(crate) config: Config,
     producer: Producer,
     /// What was sent, as a manifest for `verify`.
@@ -69,7 +70,7 @@ impl Bench {
 
     /// With settings of the test's own over those of [`hasty`].
     pub(crate) async fn with(ordering: Ordering, store: Store, tune: impl FnOnce(&mut Config)) -> Self {
-        let sqs = Rustack::start().await;
+        let sqs = Arc::new(Rustack::start().await);
         let queue = match ordering {
             Ordering::Fifo => sqs.create_fifo_queue("orders.fifo").await,
             Ordering::Gapless | Ordering::None => sqs.create_queue("orders").await,
@@ -154,7 +155,8 @@ impl Bench {
             status,
         };
         let stop = CancellationToken::new();
-        Worker { task: tokio::spawn(engine.run(stop.clone())), stop, status: seen, pulse }
+        let task = tokio::spawn(engine.run(stop.clone()));
+        Worker { task, stop, status: seen, pulse, sqs: Arc::clone(&self.sqs) }
     }
 
     /// Waits until the queue has no message, neither visible nor in flight.
@@ -292,6 +294,7 @@ pub(crate) struct Worker {
     stop: CancellationToken,
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) pulse: Pulse,
+    sqs: Arc<Rustack>,
 }
 
 impl Worker {
@@ -315,9 +318,14 @@ impl Worker {
         self.status.borrow().outcomes
     }
 
-    /// Stops it, and gives its report and its last status.
-    pub(crate) async fn stop(self) -> (Report, Status) {
+    /// Stops it, and gives its report and its last status. The queue is empty: what its last poll waits for does not
+    /// come, so that poll is broken off.
+    pub(crate) async fn stop(mut self) -> (Report, Status) {
         self.stop.cancel();
+        if let Ok(early) = tokio::time::timeout(Duration::from_millis(50), &mut self.task).await {
+            return (early.unwrap().unwrap(), self.status.borrow().clone());
+        }
+        self.sqs.cut_connections();
         let report = tokio::time::timeout(SOON, self.task).await.expect("it ends in time").unwrap().unwrap();
         let status = self.status.borrow().clone();
         (report, status)

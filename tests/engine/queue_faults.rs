@@ -17,7 +17,7 @@ async fn load(ordering: Ordering, faults: &[(Operation, When, Fault)]) -> f64 {
     let mut random = Random::seeded();
     // What is lost comes again soon.
     let mut bench =
-        Bench::with(ordering, Store::Sqlite, |config| config.inbox.visibility_timeout = Duration::from_secs(3)).await;
+        Bench::with(ordering, Store::Sqlite, |config| config.inbox.visibility_timeout = Duration::from_secs(2)).await;
     let mut bodies = orders(30, 20);
     if ordering != Ordering::Fifo {
         random.shuffle(&mut bodies);
@@ -97,7 +97,7 @@ async fn lost_replies_in_fifo() {
 async fn away_for_a_while() {
     let mut random = Random::seeded();
     let mut bench = Bench::with(Ordering::Gapless, Store::Sqlite, |config| {
-        config.inbox.visibility_timeout = Duration::from_secs(3);
+        config.inbox.visibility_timeout = Duration::from_secs(2);
     })
     .await;
     let mut bodies = orders(50, 30);
@@ -112,7 +112,8 @@ async fn away_for_a_while() {
     bench.send(&bodies[1_000..]).await;
     bench.sqs.cut_connections();
     bench.finished(bodies.len()).await;
-    let (_, status) = worker.stop().await;
+    let status = worker.status.borrow().clone();
+    worker.stop().await;
     assert!(status.last_errors.iter().any(|error| error.from == "inbox"), "{:?}", status.last_errors);
     assert_eq!(status.outcomes.quarantined, 0);
     bench.is_clean(bodies.len()).await;
