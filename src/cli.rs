@@ -1,1 +1,3 @@
 //! Not yet.
+
+pub mod submit;

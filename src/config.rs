@@ -1,12 +1,34 @@
 //! Every setting, with its unit and its default. `config/millrace.toml` shows them all with their reasons.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 
 use crate::order::Ordering;
+
+mod defaults;
+mod relations;
+mod source;
+mod url;
+
+pub use url::redacted;
+
+/// Why the configuration cannot be used: every problem that was found, each a sentence that names its keys.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", problems.join("\n"))]
+pub struct ConfigError {
+    /// At least one.
+    pub problems: Vec<String>,
+}
+
+impl ConfigError {
+    fn one(problem: String) -> Self {
+        Self { problems: vec![problem] }
+    }
+}
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -34,6 +56,47 @@ pub struct Config {
     /// Logging.
     #[serde(default)]
     pub log: Log,
+}
+
+impl Config {
+    /// Every setting at its default, beside the two that have none.
+    ///
+    /// # Panics
+    ///
+    /// Never: every other key has a default.
+    #[must_use]
+    pub fn new(queue_url: &str, ledger_url: &str) -> Self {
+        let required = serde_json::json!({ "inbox": { "queue_url": queue_url }, "ledger": { "url": ledger_url } });
+        serde_json::from_value(required).expect("every other key has a default")
+    }
+
+    /// Reads the file, then the environment over it (`MILLRACE__SECTION__KEY`), and checks what must hold together.
+    ///
+    /// # Errors
+    ///
+    /// Names the key, where it came from, and what is expected.
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::load_from(path, std::env::vars_os())
+    }
+
+    /// As [`Config::load`], with these variables for the environment.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub fn load_from(
+        path: Option<&Path>,
+        vars: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, ConfigError> {
+        let config = source::read(path, vars)?;
+        let problems = relations::broken(&config);
+        if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
+    }
+
+    /// Every key with its value, as JSON; secrets included.
+    fn to_json(&self) -> serde_json::Value {
+        serde_json::to_value(self).expect("settings are plain values")
+    }
 }
 
 /// `[inbox]`: the SQS queue.
@@ -161,6 +224,9 @@ pub struct Ledger {
     /// The most customers that one sweep looks at.
     #[serde(default = "defaults::sweep_max")]
     pub sweep_max: u32,
+    /// How old a gap in a customer's numbers is when it raises an alarm.
+    #[serde(with = "duration", default = "defaults::gap_after")]
+    pub gap_after: Duration,
 }
 
 /// `[flow]`: what may be held in memory. At the bound receiving stops.
@@ -252,7 +318,7 @@ impl Default for Flow {
 
 impl Default for Hold {
     fn default() -> Self {
-        Self { keep: Duration::from_secs(600), probe: Duration::from_millis(500), probe_max: Duration::from_secs(10) }
+        Self { keep: Duration::from_mins(10), probe: Duration::from_millis(500), probe_max: Duration::from_secs(10) }
     }
 }
 
@@ -271,85 +337,5 @@ impl Default for Http {
 impl Default for Log {
     fn default() -> Self {
         Self { format: LogFormat::Text, level: "info".into() }
-    }
-}
-
-/// Defaults of the sections that have a key without one.
-mod defaults {
-    use std::time::Duration;
-
-    use crate::order::Ordering;
-
-    pub(super) const fn ordering() -> Ordering {
-        Ordering::Gapless
-    }
-    pub(super) const fn wait() -> Duration {
-        Duration::from_secs(20)
-    }
-    pub(super) const fn ten() -> u32 {
-        10
-    }
-    pub(super) const fn polls_max() -> u32 {
-        16
-    }
-    pub(super) const fn visibility_timeout() -> Duration {
-        Duration::from_secs(30)
-    }
-    pub(super) const fn hold_max() -> Duration {
-        Duration::from_secs(11 * 3600)
-    }
-    pub(super) const fn attempt_timeout() -> Duration {
-        Duration::from_secs(5)
-    }
-    pub(super) const fn ack_linger() -> Duration {
-        Duration::from_millis(20)
-    }
-    pub(super) const fn calls_max() -> u32 {
-        16
-    }
-    pub(super) const fn delete_tries() -> u32 {
-        5
-    }
-    pub(super) const fn backoff() -> Duration {
-        Duration::from_millis(200)
-    }
-    pub(super) const fn backoff_max() -> Duration {
-        Duration::from_secs(20)
-    }
-    pub(super) const fn early_wait() -> Duration {
-        Duration::from_secs(1)
-    }
-    pub(super) const fn committers() -> u32 {
-        4
-    }
-    pub(super) const fn batch_max() -> u32 {
-        200
-    }
-    pub(super) const fn run_max() -> u32 {
-        50
-    }
-    pub(super) const fn lock_timeout() -> Duration {
-        Duration::from_secs(2)
-    }
-    pub(super) const fn statement_timeout() -> Duration {
-        Duration::from_secs(5)
-    }
-    pub(super) const fn connect_timeout() -> Duration {
-        Duration::from_secs(3)
-    }
-    pub(super) const fn ledger_backoff() -> Duration {
-        Duration::from_millis(20)
-    }
-    pub(super) const fn ledger_backoff_max() -> Duration {
-        Duration::from_secs(2)
-    }
-    pub(super) const fn alarm_tries() -> u32 {
-        20
-    }
-    pub(super) const fn sweep() -> Duration {
-        Duration::from_secs(5)
-    }
-    pub(super) const fn sweep_max() -> u32 {
-        500
     }
 }

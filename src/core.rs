@@ -1,1 +1,425 @@
-//! Not yet.
+//! The pure core: it decides, the shell acts.
+//!
+//! Lanes, batches, locks, retries, the route, visibility deadlines and the shutdown are decided here, without a
+//! clock, randomness or I/O: inputs and the time go in ([`Core::handle`]), actions come out ([`Core::poll`]), and
+//! [`Core::wake_at`] says when it wants to be called without an input. The same inputs give the same actions.
+//!
+//! What always holds (numbers as in ARCHITECTURE.md):
+//!
+//! - One write a lane at a time; after an unknown commit nothing of its customers starts until it is resolved (I11).
+//! - A lane's orders go to the ledger in order, and nothing passes an order without an end (I2, I8).
+//! - A delivery ends once, in an [`Outcome`](crate::outcome::Outcome); it is deleted only behind a durable answer (I3).
+//! - Only an order's own fault, met alone and at its place, sends it to quarantine (I7).
+//! - What is held is bounded, and at the bound nothing more is received (I12).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use crate::inbox::{InboxError, InboxErrorClass, Settled};
+use crate::ledger::{CaseKind, CaseVerdict, Found, Gap, Gate, LedgerError, ParkVerdict, Verdict};
+use crate::locks::LocksAway;
+use crate::order::{CustomerId, Digest, EntryId, Rank};
+use crate::outcome::Outcome;
+
+mod answers;
+mod arrivals;
+mod assign;
+mod batch;
+mod deliveries;
+mod flow;
+mod lane;
+mod leases;
+mod locking;
+mod route;
+mod settings;
+mod snapshot;
+mod stop;
+mod time;
+mod verdicts;
+
+use batch::{Busy, LooseCase, Pending, Suspect};
+use deliveries::Deliveries;
+use flow::Flow;
+use lane::Lane;
+use leases::Leases;
+pub use leases::LockCall;
+pub use route::Route;
+use route::Routing;
+pub use settings::Settings;
+pub use snapshot::Snapshot;
+pub use stop::Report;
+use stop::Stop;
+pub use time::Time;
+
+/// An order (or a malformed message) on its way into the core. `P` stands for it; the core never looks inside.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Arrival<P> {
+    /// What the shell knows it by.
+    pub payload: P,
+    /// Whose line it stands in; nobody's for a malformed message without a group.
+    pub customer: Option<CustomerId>,
+    /// The name of the entry.
+    pub id: EntryId,
+    /// What makes two deliveries the same entry.
+    pub digest: Digest,
+    /// Its place at the source (`gapless`: the sequence, `fifo`: the `SequenceNumber`, `none`: 0).
+    pub rank: Rank,
+    /// It is no order.
+    pub malformed: bool,
+    /// The size of its body.
+    pub bytes: u32,
+}
+
+/// A customer's parked run, loaded from the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Loaded<P> {
+    /// Whose it is.
+    pub customer: CustomerId,
+    /// The last position (mark) that it follows.
+    pub upto: Rank,
+    /// How many of the customer's orders are parked, these included.
+    pub parked: u64,
+    /// Ascending by rank.
+    pub orders: Vec<Arrival<P>>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input<P> {
+    /// Nothing but time passed.
+    Wake,
+    /// A poll ended.
+    Received {
+        /// Which.
+        poll: u64,
+        /// What came.
+        result: Result<Vec<Arrival<P>>, InboxError>,
+    },
+    /// A delete or visibility call ended; one answer for each of its payloads.
+    Settled {
+        /// Which.
+        call: u64,
+        /// What came.
+        result: Result<Vec<Settled>, InboxError>,
+    },
+    /// A call to the locks ended; one answer for each of its customers (`Release`: any).
+    Locked {
+        /// Which.
+        call: LockCall,
+        /// What came.
+        result: Result<Vec<bool>, LocksAway>,
+    },
+    /// A committer is done.
+    Wrote {
+        /// Which.
+        slot: usize,
+        /// What came.
+        written: Written<P>,
+    },
+    /// The process is to end.
+    Shutdown,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Action<P> {
+    /// Receive messages; answered by [`Input::Received`].
+    Receive {
+        /// Its number.
+        poll: u64,
+        /// The most messages.
+        max: u32,
+        /// How long to wait for the first.
+        wait: Duration,
+    },
+    /// Delete messages; answered by [`Input::Settled`].
+    Delete {
+        /// Its number.
+        call: u64,
+        /// At most 10.
+        payloads: Vec<P>,
+    },
+    /// Change the visibility timeout of messages; answered by [`Input::Settled`].
+    SetVisibility {
+        /// Its number.
+        call: u64,
+        /// At most 10.
+        payloads: Vec<P>,
+        /// From now; zero hands them back.
+        timeout: Duration,
+    },
+    /// Call the locks; answered by [`Input::Locked`].
+    Lock {
+        /// What to do.
+        call: LockCall,
+        /// For whom.
+        customers: Vec<CustomerId>,
+    },
+    /// Give a committer something to do; answered by [`Input::Wrote`].
+    Write {
+        /// Which committer.
+        slot: usize,
+        /// What.
+        work: Work<P>,
+    },
+    /// A delivery ended.
+    Ended {
+        /// The delivery.
+        payload: P,
+        /// How.
+        outcome: Outcome,
+    },
+    /// A parked order was committed; its delivery ended before, as parked.
+    Unparked {
+        /// The order.
+        payload: P,
+    },
+    /// An entry went to quarantine.
+    Quarantined {
+        /// The entry.
+        payload: P,
+        /// Why.
+        kind: CaseKind,
+    },
+    /// An operator should know.
+    Alarm(Alarm),
+    /// The engine is done. Nothing comes after it.
+    Stop(Report),
+}
+
+/// Work for a committer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Work<P> {
+    /// Ask for the gate.
+    Probe,
+    /// Commit runs: [`crate::ledger::Session::commit`].
+    Commit {
+        /// One run a customer.
+        runs: Vec<(CustomerId, Vec<(Rank, P)>)>,
+        /// They were loaded from the parked orders.
+        parked: bool,
+        /// An earlier try has an unknown outcome.
+        resolve: bool,
+    },
+    /// Park orders.
+    Park(Vec<(Rank, P)>),
+    /// Look orders up.
+    LookUp(Vec<(Rank, P)>),
+    /// Load parked runs.
+    Load {
+        /// Whose.
+        customers: Vec<CustomerId>,
+        /// The most orders of each.
+        limit: u32,
+    },
+    /// Put an entry into quarantine.
+    Quarantine {
+        /// Its place at the source.
+        rank: Rank,
+        /// The entry.
+        payload: P,
+        /// Why, in a word.
+        kind: CaseKind,
+        /// Why, in a sentence; a malformed message knows its own reason.
+        reason: Option<String>,
+        /// Its customer is to be blocked.
+        blocks: bool,
+    },
+    /// Look for what a crash left behind.
+    Sweep {
+        /// The most customers.
+        limit: u32,
+        /// Ask for the gaps too that are older than this.
+        gap_after: Option<Duration>,
+    },
+}
+
+/// What came of [`Work`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Written<P> {
+    /// The gate.
+    Probe(Result<Gate, LedgerError>),
+    /// One verdict for each run.
+    Commit(Result<Vec<Verdict>, LedgerError>),
+    /// One verdict for each order.
+    Park(Result<Vec<ParkVerdict>, LedgerError>),
+    /// One answer for each order.
+    LookUp(Result<Vec<Found>, LedgerError>),
+    /// One answer for each customer.
+    Load(Result<Vec<Loaded<P>>, LedgerError>),
+    /// The verdict.
+    Quarantine(Result<CaseVerdict, LedgerError>),
+    /// Customers whose parked orders stand next; and the gaps, where they were asked for.
+    Sweep(Result<(Vec<CustomerId>, Option<Vec<Gap>>), LedgerError>),
+}
+
+/// What an operator should know.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Alarm {
+    /// The deployment is broken: the engine holds.
+    LedgerBroken(String),
+    /// The ledger gave an error that this program does not know: the engine holds.
+    LedgerUnrecognised(String),
+    /// The queue refuses us.
+    InboxRefused(String),
+    /// A customer could not be written for so many tries.
+    CustomerStuck(CustomerId, u32),
+    /// A single order keeps running into timeouts; it is tried alone.
+    OrderStalls(EntryId, u32),
+    /// The locks do not answer; the engine goes on without them.
+    LocksAway(String),
+    /// A customer's order went to quarantine at its place: nothing of the customer commits until a person decides.
+    Blocked(CustomerId),
+    /// A number does not come.
+    Gap(Gap),
+}
+
+/// The core of one instance.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Core<P> {
+    settings: Settings,
+    now: Time,
+    seed: u64,
+    actions: VecDeque<Action<P>>,
+    deliveries: Deliveries<P>,
+    flow: Flow,
+    leases: Leases,
+    routing: Routing,
+    lanes: BTreeMap<CustomerId, Lane<P>>,
+    /// When a lane is to be looked at again.
+    timers: BTreeSet<(Time, CustomerId)>,
+    /// Lanes that want something of the ledger, one queue for each [`lane::Step`].
+    ready: [VecDeque<CustomerId>; 5],
+    suspects: VecDeque<Suspect<P>>,
+    cases: VecDeque<LooseCase<P>>,
+    pending: VecDeque<Pending>,
+    /// The committers.
+    slots: Vec<Option<Busy<P>>>,
+    /// Which kind of work goes first next time.
+    turn: usize,
+    /// Orders committed so far.
+    progress: u64,
+    arrivals: u64,
+    sweep_at: Time,
+    /// The gaps that are known: each is reported once.
+    gaps: BTreeSet<Gap>,
+    gaps_at: Time,
+    /// Writes other than commits failed so often in a row; none before this time.
+    stumbles: (u32, Time),
+    stop: Option<Stop>,
+}
+
+impl<P: Clone> Core<P> {
+    /// A core that holds nothing. `seed` varies its jitter.
+    #[must_use]
+    pub fn new(settings: Settings, seed: u64) -> Self {
+        Self {
+            now: Time::ZERO,
+            seed,
+            actions: VecDeque::new(),
+            deliveries: Deliveries::new(),
+            flow: Flow::new(),
+            leases: Leases::new(&settings),
+            routing: Routing::new(),
+            lanes: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            ready: Default::default(),
+            suspects: VecDeque::new(),
+            cases: VecDeque::new(),
+            pending: VecDeque::new(),
+            slots: (0..settings.committers).map(|_| None).collect(),
+            turn: 0,
+            progress: 0,
+            arrivals: 0,
+            sweep_at: Time::ZERO,
+            gaps: BTreeSet::new(),
+            gaps_at: Time::ZERO,
+            stumbles: (0, Time::ZERO),
+            stop: None,
+            settings,
+        }
+    }
+
+    /// Takes what happened at `now`.
+    pub fn handle(&mut self, now: Time, input: Input<P>) {
+        self.now = self.now.max(now);
+        match input {
+            Input::Wake => {}
+            Input::Received { poll, result: Ok(arrivals) } => self.received(poll, arrivals),
+            Input::Received { poll, result: Err(error) } => {
+                self.inbox_failed(&error);
+                self.flow.failed(poll, &self.settings, self.now, &mut self.seed);
+            }
+            Input::Settled { call, result } => {
+                if let Err(error) = &result {
+                    self.inbox_failed(error);
+                }
+                self.deliveries.answered(call, result, &self.settings, self.now, &mut self.seed);
+            }
+            Input::Locked { call, result } => self.locked(call, result),
+            Input::Wrote { slot, written } => self.wrote(slot, written),
+            Input::Shutdown => self.begin_stop(),
+        }
+        self.pump();
+    }
+
+    /// What is to be done now, in order. None until the next input or the time of [`Self::wake_at`].
+    pub fn poll(&mut self) -> Option<Action<P>> {
+        self.actions.pop_front()
+    }
+
+    /// When the core wants an [`Input::Wake`] if nothing else happens.
+    #[must_use]
+    pub fn wake_at(&self) -> Option<Time> {
+        if self.stop.as_ref().is_some_and(Stop::is_done) {
+            return None;
+        }
+        // What is due already waits for an input, because everything else was done at once.
+        [
+            self.timers.first().map(|(at, _)| *at),
+            self.deliveries.wake_at(&self.settings, self.stop.is_some()),
+            self.flow.wake_at(self.now),
+            Some(self.leases.wake_at()),
+            self.routing.wake_at(&self.settings),
+            self.pending.iter().map(|pending| pending.not_before).filter(|at| *at > self.now).min(),
+            Some(self.stumbles.1),
+            Some(self.sweep_at),
+            self.stop.as_ref().map(|stop| stop.deadline),
+        ]
+        .into_iter()
+        .flatten()
+        .filter(|at| *at > self.now)
+        .min()
+    }
+
+    /// Does everything that is due.
+    fn pump(&mut self) {
+        while let Some((at, customer)) = self.timers.first().filter(|(at, _)| *at <= self.now).cloned() {
+            self.timers.remove(&(at, customer.clone()));
+            if let Some(lane) = self.lanes.get_mut(&customer) {
+                lane.timer = None;
+            }
+            self.review(&customer);
+        }
+        self.tend_locks();
+        if self.routing.gives_back(self.now, &self.settings) {
+            self.give_back();
+        }
+        self.abandon_unknown();
+        self.assign();
+        if self.stop.is_none() && self.routing.receives() {
+            let held = (self.deliveries.len(), self.deliveries.bytes());
+            self.flow.pump(&self.settings, self.now, held, &mut self.actions);
+        }
+        self.leases.pump(self.now, &mut self.actions);
+        let flush = self.stop.is_some();
+        self.deliveries.pump(&self.settings, self.now, flush, &mut self.actions);
+        self.end_stop();
+    }
+
+    fn inbox_failed(&mut self, error: &InboxError) {
+        if error.class == InboxErrorClass::Refused {
+            self.actions.push_back(Action::Alarm(Alarm::InboxRefused(error.message.clone())));
+        }
+    }
+}

@@ -1,1 +1,199 @@
-//! Not yet.
+//! The shell: a few tasks that carry out the core's actions and report what came of them. It decides nothing.
+//!
+//! One loop owns the core. Receives, deletes, visibility changes and lock calls are tasks of their own, as many at
+//! once as the core asks for; each committer is a task that owns its connection. A task that panics ends the engine:
+//! nothing was acked that is not durable, so a crash only costs time.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::core::{Action, Core, Input, Report, Settings, Time};
+use crate::inbox::Inbox;
+use crate::ledger::Ledger;
+use crate::locks::Locks;
+use crate::status::Status;
+use crate::status::pulse::Pulse;
+
+mod calls;
+mod committer;
+mod parcel;
+mod record;
+
+use parcel::Handle;
+use record::Record;
+
+/// How often the status is published.
+const STATUS_EVERY: Duration = Duration::from_millis(500);
+
+/// How many answers are taken before the actions they led to are carried out.
+const ANSWERS_AT_ONCE: usize = 64;
+
+/// What an engine works with.
+#[derive(Debug)]
+pub struct Engine<I, K, L> {
+    /// Where orders come from.
+    pub inbox: I,
+    /// Per-customer locks.
+    pub locks: K,
+    /// Where orders take effect.
+    pub ledger: L,
+    /// What the core decides by.
+    pub settings: Settings,
+    /// Varies the jitter of this instance.
+    pub seed: u64,
+    /// Where the loop and the committers show that they advance.
+    pub pulse: Pulse,
+    /// Where the status is published.
+    pub status: watch::Sender<Status>,
+}
+
+/// A task of the engine panicked.
+#[derive(Debug, thiserror::Error)]
+#[error("a task of the engine ended by itself: {0}")]
+pub struct Broken(#[from] JoinError);
+
+impl<I: Inbox, K: Locks, L: Ledger> Engine<I, K, L> {
+    /// Works until `shutdown`, then finishes what has begun, hands the rest back, and reports.
+    ///
+    /// # Errors
+    ///
+    /// When a task panicked. The process should end: its messages come back by themselves.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<Report, Broken> {
+        // Room for every answer that can be under way, so that no task waits for the loop.
+        let answers = self.settings.polls_max + 2 * self.settings.calls_max + self.settings.committers + 3;
+        let (sender, inputs) = mpsc::channel(answers);
+        let mut committers = JoinSet::new();
+        let jobs = (0..self.settings.committers)
+            .map(|slot| {
+                let (jobs, queue) = mpsc::channel(1);
+                committers.spawn(committer::run(slot, self.ledger.clone(), self.pulse.clone(), queue, sender.clone()));
+                jobs
+            })
+            .collect();
+        let running = Running {
+            core: Core::new(self.settings.clone(), self.seed),
+            record: Record::new(&self.settings, self.status.clone()),
+            started: Instant::now(),
+            calls: JoinSet::new(),
+            committers,
+            jobs,
+            sender,
+            engine: self,
+        };
+        running.go(inputs, shutdown).await
+    }
+}
+
+struct Running<I, K, L> {
+    engine: Engine<I, K, L>,
+    core: Core<Handle>,
+    record: Record,
+    started: Instant,
+    calls: JoinSet<()>,
+    committers: JoinSet<()>,
+    jobs: Vec<mpsc::Sender<crate::core::Work<Handle>>>,
+    sender: mpsc::Sender<Input<Handle>>,
+}
+
+impl<I: Inbox, K: Locks, L: Ledger> Running<I, K, L> {
+    async fn go(
+        mut self,
+        mut inputs: mpsc::Receiver<Input<Handle>>,
+        shutdown: CancellationToken,
+    ) -> Result<Report, Broken> {
+        let mut publish = tokio::time::interval(STATUS_EVERY);
+        publish.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut stopping = false;
+        self.take(Input::Wake);
+        loop {
+            while let Some(ended) = self.calls.try_join_next() {
+                ended?;
+            }
+            if let Some(report) = self.act() {
+                self.record.publish(&self.core);
+                return Ok(report);
+            }
+            let wake_at = self.core.wake_at().map(|at| self.started + at.since(Time::ZERO));
+            tokio::select! {
+                // Answers go before timers: what they bring may make the timer needless.
+                biased;
+                input = inputs.recv() => {
+                    self.take(input.expect("the loop holds a sender itself"));
+                    for _ in 1..ANSWERS_AT_ONCE {
+                        let Ok(input) = inputs.try_recv() else { break };
+                        self.take(input);
+                    }
+                }
+                () = shutdown.cancelled(), if !stopping => {
+                    stopping = true;
+                    self.take(Input::Shutdown);
+                }
+                _ = publish.tick() => {
+                    self.engine.pulse.beat();
+                    self.record.publish(&self.core);
+                }
+                () = until(wake_at) => self.take(Input::Wake),
+                Some(ended) = self.calls.join_next() => ended?,
+                Some(ended) = self.committers.join_next() => ended?,
+            }
+        }
+    }
+
+    fn take(&mut self, input: Input<Handle>) {
+        self.record.happened(&input);
+        self.core.handle(Time::at(self.started.elapsed()), input);
+    }
+
+    /// Carries out what the core wants. The report ends the engine.
+    fn act(&mut self) -> Option<Report> {
+        while let Some(action) = self.core.poll() {
+            self.record.does(&action);
+            let engine = &self.engine;
+            let inbox = engine.inbox.clone();
+            match action {
+                Action::Receive { poll, max, wait } => {
+                    let ordering = engine.settings.ordering;
+                    self.call(calls::receive(inbox, ordering, poll, max, wait));
+                }
+                Action::Delete { call, payloads } => self.call(calls::delete(inbox, call, payloads)),
+                Action::SetVisibility { call, payloads, timeout } => {
+                    self.call(calls::set_visibility(inbox, call, payloads, timeout));
+                }
+                Action::Lock { call, customers } => {
+                    let (locks, lease) = (engine.locks.clone(), engine.settings.lease);
+                    self.call(calls::lock(locks, call, customers, lease));
+                }
+                Action::Write { slot, work } => {
+                    // The core gives a committer one job at a time. One that is gone is noticed by its task's end.
+                    if self.jobs[slot].try_send(work).is_err() {
+                        tracing::error!(slot, "a committer takes no job");
+                    }
+                }
+                Action::Stop(report) => return Some(report),
+                Action::Ended { .. } | Action::Unparked { .. } | Action::Quarantined { .. } | Action::Alarm(_) => {}
+            }
+        }
+        None
+    }
+
+    fn call(&mut self, call: impl Future<Output = Input<Handle>> + Send + 'static) {
+        let sender = self.sender.clone();
+        self.calls.spawn(async move {
+            let answer = call.await;
+            // The loop ends only after the last answer, or when its time is over; then nobody needs this one.
+            if sender.send(answer).await.is_err() {
+                tracing::debug!("an answer came after the end");
+            }
+        });
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

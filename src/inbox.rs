@@ -101,3 +101,30 @@ pub struct InboxError {
     /// What happened.
     pub message: String,
 }
+
+/// What the queue says of itself, for the checks at start.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize)]
+pub struct QueueFacts {
+    /// Its ARN.
+    pub arn: String,
+    /// When it was created, in seconds since 1970. With the ARN it names the queue for good.
+    pub created_at: i64,
+    /// Whether it is a FIFO queue.
+    pub fifo: bool,
+    /// Whether SQS takes the body for the deduplication id of a message that has none (FIFO only).
+    pub content_based_deduplication: bool,
+    /// Its own visibility timeout in seconds; every receive asks for the configured one.
+    pub visibility_timeout: u64,
+    /// How long it keeps a message, in seconds.
+    pub retention: u64,
+    /// After how many receives its redrive policy moves a message to the dead-letter queue; `None` without a policy.
+    pub max_receive_count: Option<u32>,
+    /// The largest message that it takes, in bytes.
+    pub max_message_bytes: u64,
+    /// About how many messages wait.
+    pub visible: u64,
+    /// About how many messages are in flight.
+    pub not_visible: u64,
+    /// About how many messages are delayed by their sender.
+    pub delayed: u64,
+}

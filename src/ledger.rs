@@ -12,6 +12,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::order::{CustomerId, Entry, EntryId, Ordering, Rank};
 
@@ -105,6 +106,10 @@ pub trait Session: Send + 'static {
     /// Finds what a crash left behind: removes parked copies of orders that have an end, and returns at most `limit`
     /// customers whose parked orders stand next.
     fn sweep(&mut self, limit: u32) -> impl Future<Output = Result<Vec<CustomerId>, LedgerError>> + Send;
+
+    /// `gapless`: at most `limit` customers that are not blocked and have had orders parked for longer than
+    /// `older_than`, while the number that stands next has not come. Empty in the other orderings.
+    fn gaps(&mut self, limit: u32, older_than: Duration) -> impl Future<Output = Result<Vec<Gap>, LedgerError>> + Send;
 }
 
 /// The state of the gate.
@@ -223,6 +228,17 @@ pub struct ParkedRun {
     pub parked: u64,
     /// Ascending by rank. Malformed entries may stand among them (`fifo`).
     pub orders: Vec<Placed>,
+}
+
+/// Orders that wait for a predecessor.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Gap {
+    /// Whose.
+    pub customer: CustomerId,
+    /// The number that is missing.
+    pub missing: u64,
+    /// How many orders are parked behind it.
+    pub parked: u64,
 }
 
 /// Why an entry goes to quarantine.

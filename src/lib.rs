@@ -17,6 +17,7 @@ pub mod engine;
 pub mod http;
 pub mod metrics;
 pub mod reconnect;
+pub mod status;
 pub mod telemetry;
 
 pub mod verify;

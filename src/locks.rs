@@ -12,6 +12,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use crate::config;
 use crate::order::CustomerId;
 
 pub mod local;
@@ -44,3 +45,94 @@ pub trait Locks: Clone + Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("locks away: {0}")]
 pub struct LocksAway(pub String);
+
+/// Settings with which there cannot be locks. Each message names its key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// `locks.url` is not understood.
+    #[error("locks.url: {0}")]
+    Url(String),
+    /// `locks.buckets` is out of its range.
+    #[error("locks.buckets: {0} is not 1 to 16384")]
+    Buckets(u32),
+    /// `locks.prefix` is empty or would break the hash tag of the keys.
+    #[error("locks.prefix: {0:?} is empty or has a brace or a blank")]
+    Prefix(String),
+}
+
+/// Why the locks could not be proven to work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unproven {
+    /// They are away now. The engine may start without them; they come back by themselves.
+    #[error(transparent)]
+    Away(#[from] LocksAway),
+    /// Another instance of the fleet counts other buckets: the two would never see each other's locks. Stop the start.
+    #[error("locks.buckets: {ours} here, but {theirs} in the fleet that uses locks.prefix {prefix:?}")]
+    Buckets {
+        /// What is set here.
+        ours: u32,
+        /// What the fleet has agreed on.
+        theirs: String,
+        /// Whose fleet.
+        prefix: String,
+    },
+}
+
+/// The locks that `locks.url` names.
+#[derive(Debug, Clone)]
+pub enum AnyLocks {
+    /// `redis://` and `rediss://`: for a fleet.
+    Redis(redis::RedisLocks),
+    /// `local:`: for one process.
+    Local(local::LocalLocks),
+}
+
+/// Opens the locks for a new owner, without waiting for a server. Call it inside a tokio runtime.
+///
+/// # Errors
+///
+/// Only for settings that cannot work. A server that is away is not an error here: see [`AnyLocks::prove`].
+pub fn open(settings: &config::Locks) -> Result<AnyLocks, OpenError> {
+    match settings.url.split_once(':') {
+        Some(("local", "")) => Ok(AnyLocks::Local(local::LocalLocks::new())),
+        Some(("redis" | "rediss", _)) => redis::RedisLocks::open(settings).map(AnyLocks::Redis),
+        _ => Err(OpenError::Url("is none of redis://…, rediss://… and local:".into())),
+    }
+}
+
+impl AnyLocks {
+    /// Asks the server for a sign of life, and for the fleet's number of buckets. Bounded in time.
+    ///
+    /// # Errors
+    ///
+    /// [`Unproven::Away`] allows a start without locks, [`Unproven::Buckets`] does not.
+    pub async fn prove(&self) -> Result<(), Unproven> {
+        match self {
+            AnyLocks::Redis(locks) => locks.prove().await,
+            AnyLocks::Local(_) => Ok(()),
+        }
+    }
+}
+
+impl Locks for AnyLocks {
+    async fn take(&self, customers: &[CustomerId], lease: Duration) -> Result<Vec<bool>, LocksAway> {
+        match self {
+            AnyLocks::Redis(locks) => locks.take(customers, lease).await,
+            AnyLocks::Local(locks) => locks.take(customers, lease).await,
+        }
+    }
+
+    async fn renew(&self, customers: &[CustomerId], lease: Duration) -> Result<Vec<bool>, LocksAway> {
+        match self {
+            AnyLocks::Redis(locks) => locks.renew(customers, lease).await,
+            AnyLocks::Local(locks) => locks.renew(customers, lease).await,
+        }
+    }
+
+    async fn release(&self, customers: &[CustomerId]) -> Result<(), LocksAway> {
+        match self {
+            AnyLocks::Redis(locks) => locks.release(customers).await,
+            AnyLocks::Local(locks) => locks.release(customers).await,
+        }
+    }
+}

@@ -381,7 +381,11 @@ fn parse_time(text: &str) -> Result<Timestamp, Rejection> {
         }
         rest = &fraction[digits..];
     }
-    if rest != b"Z" && !shape(b"+00:00", rest) {
+    if rest != b"Z" && !(shape(b"+00:00", rest) && rest[1..3] <= b"23"[..] && rest[4..6] <= b"59"[..]) {
+        return Err(bad());
+    }
+    // The parser would take second 60 for 59 and two different texts for one time.
+    if &date_time[17..19] == b"60" {
         return Err(bad());
     }
     text.parse().map_err(|_| bad())

@@ -1,1 +1,3 @@
-//! Not yet.
+//! The commands of `millrace`.
+
+mod submit;

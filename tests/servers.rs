@@ -15,9 +15,11 @@ use std::time::{Duration, Instant};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tempfile::TempDir;
 
+pub(crate) mod ministack;
 pub mod postgres;
 pub mod process;
 pub mod redis;
+pub(crate) mod rustack;
 
 /// How long anything may take that a healthy machine does at once: generous, because CI has two busy cores.
 pub const PATIENCE: Duration = Duration::from_mins(1);

@@ -1,1 +1,257 @@
-//! Not yet.
+//! The house rules, as tests: what no compiler and no lint holds.
+
+use millrace::outcome::Outcome;
+
+use self::source::{File, line, read, tree, words};
+
+mod imports;
+mod source;
+
+/// No file is longer than this: a longer one holds two nouns.
+const LINES_MAX: usize = 400;
+
+/// Fails with every violation, and with the rule.
+fn hold(rule: &str, violations: &[String]) {
+    assert!(violations.is_empty(), "{rule}:\n  {}\n", violations.join("\n  "));
+}
+
+#[test]
+fn imports_go_one_way() {
+    hold("a module uses only what is below it (the list is in tests/tidy/imports.rs)", &imports::violations(&tree()));
+}
+
+/// Which files may name which technology: a path prefix each.
+const TECHNOLOGIES: &[(&str, &[&str])] = &[
+    ("aws_config", &["src/inbox/sqs"]),
+    ("aws_sdk_sqs", &["src/inbox/sqs"]),
+    ("aws_smithy_types", &["src/inbox/sqs"]),
+    ("redis::", &["src/locks/redis"]),
+    ("sqlx::", &["src/ledger/", "src/verify"]),
+    // Unmaintained (RUSTSEC-2025-0012): one module, easy to replace.
+    ("backoff::", &["src/reconnect.rs"]),
+];
+
+fn strays(file: &File) -> Vec<String> {
+    let code = file.code();
+    let modules = imports::paths_from("crate::", &code);
+    let mut found = Vec::new();
+    for (technology, homes) in TECHNOLOGIES {
+        if homes.iter().any(|home| file.path.starts_with(home)) {
+            continue;
+        }
+        for at in words(&code, technology) {
+            let before = code[..at].trim_end_matches("::");
+            // `locks::redis::…` is our module; `::redis::…` is the crate again.
+            let ours = before.len() < at && before.ends_with(|c: char| c.is_alphanumeric());
+            // Whoever brings our module into view may go on with its name.
+            let named = *technology == "redis::"
+                && before.len() == at
+                && modules.iter().any(|(_, path)| path == "crate::locks::redis");
+            if !ours && !named {
+                found.push(format!("{}:{}: {technology}", file.path, line(&code, at)));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn technologies_stay_in_their_own_files() {
+    let found: Vec<_> = tree().iter().filter(|file| file.is_rust_in("src/")).flat_map(strays).collect();
+    hold("AWS, Redis, sqlx and backoff stay in the files that are made for them", &found);
+}
+
+#[test]
+fn a_stray_technology_is_found() {
+    let found = |text: &str| strays(&File { path: "src/cli/run.rs".into(), text: text.into() }).len();
+    assert_eq!(
+        found("use crate::locks::redis::RedisLocks; use crate::locks::{local, redis};\nredis::RedisLocks::new()"),
+        0
+    );
+    assert_eq!(found("/// sqlx::Pool\nlet redis = config.backoff; \"aws_config\""), 0);
+    assert_eq!(found("use redis::Client;\nuse ::redis::Client;\nuse sqlx::PgPool;\nuse aws_sdk_sqs as sqs;"), 4);
+}
+
+/// What the core may not know: time, chance, tasks, the outside world, and iteration in an order of chance.
+const NOT_IN_CORE: &[&str] = &["tokio", "rand", "jiff", "async", "await", "tracing::", "metrics::"];
+
+/// The same in the standard library; whole modules (a glob, or `use std::time`) where they would hide it.
+const NOT_IN_CORE_OF_STD: &[&str] = &[
+    "std::time",
+    "std::time::Instant",
+    "std::time::SystemTime",
+    "std::collections",
+    "std::collections::HashMap",
+    "std::collections::HashSet",
+    "std::hash::RandomState",
+    "std::env",
+    "std::fs",
+    "std::io",
+    "std::net",
+    "std::process",
+    "std::thread",
+];
+
+fn impurities(file: &File) -> Vec<String> {
+    let code = file.code();
+    let named = NOT_IN_CORE.iter().flat_map(|word| words(&code, word).map(move |at| (at, (*word).to_owned())));
+    // Every module that a path goes through, so that std::fs::read is found by std::fs; std::time::Duration is fine.
+    let standard = imports::paths_from("std::", &code).into_iter().filter(|(_, path)| {
+        NOT_IN_CORE_OF_STD.iter().any(|banned| {
+            let below = path.strip_prefix(banned).is_some_and(|rest| rest.starts_with("::"));
+            path == banned || below && !["std::time", "std::collections"].contains(banned)
+        })
+    });
+    named.chain(standard).map(|(at, word)| format!("{}:{}: {word}", file.path, line(&code, at))).collect()
+}
+
+#[test]
+fn the_core_is_pure() {
+    let found: Vec<_> = tree()
+        .iter()
+        .filter(|file| file.path == "src/core.rs" || file.is_rust_in("src/core/"))
+        .flat_map(impurities)
+        .collect();
+    hold("the core decides, and does nothing else: time enters as `now`, order is never a hash map's", &found);
+}
+
+#[test]
+fn an_impure_core_is_found() {
+    let found = |text: &str| impurities(&File { path: "src/core.rs".into(), text: text.into() }).len();
+    assert_eq!(found("use std::time::Duration;\nuse std::collections::{BTreeMap, VecDeque}; // rand, tokio"), 0);
+    assert_eq!(found("use std::time::{Duration, Instant};\nuse std::collections::{BTreeMap, HashMap};"), 2);
+    assert_eq!(found("use std::time;\nuse std::collections::*;\nstd::fs::read(x); std::time::SystemTime::now()"), 4);
+    assert_eq!(found("async fn f() { tokio::time::sleep(rand::random()).await }"), 4);
+}
+
+#[test]
+fn files_are_short() {
+    let long = |file: &File| {
+        let count = file.text.lines().count();
+        (file.extension() == "rs" && count > LINES_MAX).then(|| format!("{}: {count} lines", file.path))
+    };
+    let found: Vec<_> = tree().iter().filter_map(long).collect();
+    hold(&format!("a file has at most {LINES_MAX} lines; a new noun gets a file of its own"), &found);
+}
+
+#[test]
+fn file_names_are_nouns_of_the_flow() {
+    const BANNED: &[&str] = &["util", "utils", "helper", "helpers", "common", "manager", "misc", "mod"];
+    let mut found = Vec::new();
+    for file in tree() {
+        let stem = file.path.trim_end_matches(".rs");
+        let banned = stem.split(['/', '_', '-', '.']).any(|word| BANNED.contains(&word));
+        if banned {
+            found.push(file.path);
+        }
+    }
+    hold(&format!("no file is named by one of {BANNED:?}: it says nothing"), &found);
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    // In pieces, or this file would find itself.
+    let words_of_delay =
+        [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("todo", "!"), concat!("unimplemented", "!")];
+    let off = concat!("#[", "ignore");
+    let mut found = Vec::new();
+    for file in tree() {
+        let written = ["rs", "sql", "lua", "sh", "toml", "yml"].contains(&file.extension())
+            || file.path.starts_with("scripts/")
+            || file.path.starts_with(".ci/");
+        if !written {
+            continue;
+        }
+        let places = words_of_delay.iter().flat_map(|word| words(&file.text, word).map(move |at| (at, *word)));
+        let switched_off = file.text.match_indices(off);
+        found.extend(
+            places.chain(switched_off).map(|(at, word)| format!("{}:{}: {word}", file.path, line(&file.text, at))),
+        );
+    }
+    hold("what is not done is an issue, not a remark; a test that does not run is none", &found);
+}
+
+#[test]
+fn every_source_file_has_its_place_in_the_architecture() {
+    let text = read("ARCHITECTURE.md");
+    let mut found = Vec::new();
+    for file in tree() {
+        if let Some(name) = file.path.strip_prefix("src/")
+            && words(&text, name).next().is_none()
+        {
+            found.push(format!("{name}: not named"));
+        }
+    }
+    for name in text.split('`').skip(1).step_by(2).filter(|name| name.starts_with("src/") && !name.contains('*')) {
+        if !std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name).exists() {
+            found.push(format!("{name}: named, but not there"));
+        }
+    }
+    hold("ARCHITECTURE.md names every file of src/ by its path (inbox/sqs.rs)", &found);
+}
+
+#[test]
+fn no_registry_is_named() {
+    // In pieces, or this file would find itself.
+    let hosts = [
+        ["index.crates", "io"],
+        ["static.crates", "io"],
+        ["//crates", "io"],
+        ["pypi", "org"],
+        ["pythonhosted", "org"],
+        ["npmjs", "org"],
+        ["deb.debian", "org"],
+        ["proxy.golang", "org"],
+        ["docker", "io"],
+        ["gcr", "io"],
+        ["ghcr", "io"],
+        ["quay", "io"],
+    ]
+    .map(|parts| parts.join("."));
+    let mut found = Vec::new();
+    for file in tree() {
+        for host in &hosts {
+            found.extend(
+                file.text
+                    .match_indices(host.as_str())
+                    .map(|(at, _)| (host, at))
+                    .map(|(host, at)| format!("{}:{}: {host}", file.path, line(&file.text, at))),
+            );
+        }
+    }
+    let index = format!("registry+https://github.com/rust-lang/{}-index", ["crates", "io"].join("."));
+    for (at, text) in read("Cargo.lock").lines().enumerate().filter(|(_, text)| text.starts_with("source = ")) {
+        if text != format!("source = \"{index}\"") {
+            found.push(format!("Cargo.lock:{}: {text}", at + 1));
+        }
+    }
+    hold("where packages come from is the machine's business; the lock file names the default registry only", &found);
+}
+
+#[test]
+fn the_readme_lists_every_outcome() {
+    let text = read("README.md");
+    let missing = |outcome: &Outcome| {
+        let cell = format!("| `{}` |", outcome.label());
+        (!text.lines().any(|line| line.starts_with(&cell))).then(|| format!("no row begins with {cell}"))
+    };
+    hold("the table in README.md lists every Outcome", &Outcome::ALL.iter().filter_map(missing).collect::<Vec<_>>());
+}
+
+#[test]
+fn alerts_name_metrics_that_exist() {
+    let (alerts, metrics) = (read("config/alerts.yml"), read("src/metrics.rs"));
+    let mut found = Vec::new();
+    let mut count = 0;
+    for at in words(&alerts, "millrace_") {
+        count += 1;
+        let name = alerts[at..].split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next().unwrap_or_default();
+        // What Prometheus makes of a histogram.
+        let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+        if ![name, base].iter().any(|name| metrics.contains(&format!("\"{name}\""))) {
+            found.push(format!("config/alerts.yml:{}: {name}", line(&alerts, at)));
+        }
+    }
+    hold("every metric of config/alerts.yml stands in src/metrics.rs, in quotes", &found);
+    assert!(count > 0, "config/alerts.yml names no metric");
+}

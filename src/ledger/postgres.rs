@@ -23,6 +23,7 @@ use errors::Step;
 mod columns;
 mod commit;
 mod errors;
+mod gaps;
 mod parked;
 mod quarantine;
 mod session;

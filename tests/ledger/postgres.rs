@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use crate::servers::{Database, PATIENCE, database, eventually};
 
 mod commits;
+mod contract;
 mod cost;
 mod effects;
 mod errors;
@@ -151,22 +152,12 @@ fn committed(upto: Rank) -> Verdict {
 }
 
 fn settings(url: &str) -> config::Ledger {
-    config::Ledger {
-        url: url.to_owned(),
-        effects: None,
-        reader_url: None,
-        committers: 2,
-        batch_max: 200,
-        run_max: 50,
-        lock_timeout: Duration::from_secs(20),
-        statement_timeout: Duration::from_secs(30),
-        connect_timeout: Duration::from_secs(20),
-        backoff: Duration::from_millis(20),
-        backoff_max: Duration::from_secs(2),
-        alarm_tries: 20,
-        sweep: Duration::from_secs(5),
-        sweep_max: 500,
-    }
+    let mut settings: config::Ledger = serde_json::from_value(json!({ "url": url })).unwrap();
+    // A loaded test machine is slow, and none of these tests waits for it.
+    settings.lock_timeout = Duration::from_secs(20);
+    settings.statement_timeout = Duration::from_secs(30);
+    settings.connect_timeout = Duration::from_secs(20);
+    settings
 }
 
 /// A transaction of the test that holds something until it is told to let go: the barrier at which sessions stop.

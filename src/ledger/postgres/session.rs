@@ -10,7 +10,8 @@ use sqlx::{ConnectOptions as _, Row as _};
 use super::errors::{self, Step};
 use super::{Shared, schema_is_current};
 use crate::ledger::{
-    Batch, Case, CaseVerdict, ErrorClass, Found, Gate, LedgerError, ParkVerdict, ParkedRun, Placed, Session, Verdict,
+    Batch, Case, CaseVerdict, ErrorClass, Found, Gap, Gate, LedgerError, ParkVerdict, ParkedRun, Placed, Session,
+    Verdict,
 };
 use crate::order::{CustomerId, Ordering};
 
@@ -103,6 +104,10 @@ impl Session for PgSession {
     async fn sweep(&mut self, limit: u32) -> Result<Vec<CustomerId>, LedgerError> {
         self.sweep_parked(limit).await
     }
+
+    async fn gaps(&mut self, limit: u32, older_than: Duration) -> Result<Vec<Gap>, LedgerError> {
+        self.find_gaps(limit, older_than).await
+    }
 }
 
 /// Connects, proves that it is the writer, and sets the session up. Nothing is written.
@@ -162,6 +167,6 @@ fn broken(message: &str) -> LedgerError {
 }
 
 /// A column of an answer; a type that does not fit means another schema.
-fn read<T>(column: Result<T, sqlx::Error>) -> Result<T, LedgerError> {
+pub(super) fn read<T>(column: Result<T, sqlx::Error>) -> Result<T, LedgerError> {
     column.map_err(|error| broken(&error.to_string()))
 }

@@ -1,0 +1,184 @@
+//! From a delivery into its customer's lane, and from a lane into the queue for what it needs next.
+
+use super::batch::{LooseCase, Suspect};
+use super::deliveries::DeliveryNo;
+use super::lane::{Held, Lane, Lock, Next, Place};
+use super::time::Time;
+use super::{Arrival, Core};
+use crate::ledger::CaseKind;
+use crate::order::{CustomerId, Ordering};
+use crate::outcome::Outcome;
+
+impl<P: Clone> Core<P> {
+    pub(super) fn received(&mut self, poll: u64, arrivals: Vec<Arrival<P>>) {
+        let Some(polled) = self.flow.received(poll, arrivals.len(), &self.settings) else { return };
+        for arrival in arrivals {
+            let no = self.deliveries.take(arrival.payload.clone(), arrival.bytes, polled, &self.settings);
+            if self.stop.is_some() {
+                // Nothing new is begun: straight back, for another instance.
+                self.deliveries.end(no, Outcome::Returned, self.now, &mut self.actions);
+            } else {
+                self.arrive(arrival, Some(no));
+            }
+        }
+    }
+
+    /// Puts an entry into its lane: a delivery, or (`None`) a parked order that was loaded.
+    pub(super) fn arrive(&mut self, arrival: Arrival<P>, delivery: Option<DeliveryNo>) {
+        self.arrivals += 1;
+        let Arrival { payload, customer, id, digest, rank, malformed, .. } = arrival;
+        let parked = delivery.is_none();
+        let held = Held { id, digest, payload, malformed, parked, delivery, copies: Vec::new(), fault: None, tries: 0 };
+        let ordering = self.settings.ordering;
+        // A malformed message stands in a line only where its group says in which (fifo).
+        let Some(customer) = customer.filter(|_| !malformed || ordering == Ordering::Fifo) else {
+            let kind = CaseKind::Malformed;
+            self.cases.push_back(LooseCase { held, rank, kind, reason: None });
+            return;
+        };
+        let place = (rank, self.arrivals);
+        let lane = self.lanes.entry(customer.clone()).or_insert_with(Lane::new);
+        if lane.is_over(ordering, rank) {
+            if !parked {
+                self.suspects.push_back(Suspect { customer, place, held });
+            }
+            return;
+        }
+        let same = lane
+            .orders
+            .range_mut((rank, 0)..=(rank, u64::MAX))
+            .map(|(_, other)| other)
+            .find(|other| other.id == held.id && other.digest == held.digest);
+        match (same, delivery) {
+            (Some(same), Some(no)) if same.delivery.is_none() => same.delivery = Some(no),
+            (Some(same), Some(no)) => same.copies.push(no),
+            // Loaded, and delivered again meanwhile: one is enough.
+            (Some(_), None) => {}
+            (None, _) => {
+                lane.orders.insert(place, held);
+            }
+        }
+        self.review(&customer);
+    }
+
+    /// Looks at what a lane needs next, and queues it for that. Called whenever something about the lane changed.
+    pub(super) fn review(&mut self, customer: &CustomerId) {
+        if self.stop.is_some() && self.close_lane(customer) {
+            return;
+        }
+        let Some(lane) = self.lanes.get_mut(customer) else { return };
+        if lane.queued.is_some() {
+            // It is asked again when its turn comes.
+            return;
+        }
+        let mut next = lane.next(&self.settings, self.now);
+        if next == Next::Lock && self.leases.unreachable(self.now) {
+            lane.lock = Lock::Without;
+            next = lane.next(&self.settings, self.now);
+        }
+        let timer = match next {
+            Next::Idle => {
+                let idle_since = *lane.idle_since.get_or_insert(self.now);
+                let at = idle_since.after(self.settings.lock_linger);
+                if at <= self.now {
+                    self.remove_lane(customer);
+                    return;
+                }
+                Some(at)
+            }
+            Next::Wait(at) => {
+                if at.is_some() && lane.not_before.is_none_or(|before| before <= self.now) {
+                    lane.early_since.get_or_insert(self.now);
+                }
+                at
+            }
+            Next::Lock => {
+                lane.lock = Lock::Asked;
+                self.leases.ask(customer.clone());
+                None
+            }
+            Next::Write(step) => {
+                lane.queued = Some(step);
+                self.ready[step as usize].push_back(customer.clone());
+                None
+            }
+        };
+        if next != Next::Idle {
+            lane.idle_since = None;
+        }
+        self.set_timer(customer, timer);
+    }
+
+    fn set_timer(&mut self, customer: &CustomerId, timer: Option<Time>) {
+        let Some(lane) = self.lanes.get_mut(customer) else { return };
+        if lane.timer == timer {
+            return;
+        }
+        if let Some(at) = lane.timer.take() {
+            self.timers.remove(&(at, customer.clone()));
+        }
+        if let Some(at) = timer {
+            self.timers.insert((at, customer.clone()));
+        }
+        lane.timer = timer;
+    }
+
+    pub(super) fn remove_lane(&mut self, customer: &CustomerId) {
+        self.set_timer(customer, None);
+        if let Some(lane) = self.lanes.remove(customer)
+            && matches!(lane.lock, Lock::Held { .. })
+        {
+            self.leases.release(customer.clone());
+        }
+    }
+
+    /// Ends an order with all its deliveries. The first delivery gets `outcome`; the copies are duplicates of it
+    /// where it was committed.
+    pub(super) fn finish(&mut self, held: &Held<P>, outcome: Outcome) {
+        let copies = if outcome == Outcome::Committed { Outcome::Duplicate } else { outcome };
+        for (index, no) in held.deliveries().enumerate() {
+            let outcome = if index == 0 && !held.parked { outcome } else { copies };
+            self.deliveries.end(no, outcome, self.now, &mut self.actions);
+        }
+    }
+
+    /// Sends what the ledger has passed to be looked up. A parked order that nobody delivered needs no answer.
+    pub(super) fn suspect(&mut self, customer: &CustomerId, over: Vec<(Place, Held<P>)>) {
+        for (place, held) in over {
+            if held.delivery.is_some() {
+                self.suspects.push_back(Suspect { customer: customer.clone(), place, held });
+            }
+        }
+    }
+
+    /// Hands everything back that is held: the ledger stays away. A commit whose outcome is unknown keeps its lane
+    /// until it is resolved (I11), but not its deliveries.
+    pub(super) fn give_back(&mut self) {
+        let mut ended: Vec<DeliveryNo> = Vec::new();
+        for suspect in self.suspects.drain(..) {
+            ended.extend(suspect.held.deliveries());
+        }
+        for case in self.cases.drain(..) {
+            ended.extend(case.held.deliveries());
+        }
+        for lane in self.lanes.values_mut() {
+            for held in lane.orders.values_mut() {
+                ended.extend(held.delivery.take());
+                ended.append(&mut held.copies);
+            }
+            if !lane.busy {
+                lane.orders.clear();
+                lane.upto = None;
+                lane.blocked = false;
+                lane.parked_run = super::lane::ParkedRun::None;
+            }
+        }
+        for no in ended {
+            self.deliveries.end(no, Outcome::Returned, self.now, &mut self.actions);
+        }
+        let customers: Vec<CustomerId> = self.lanes.keys().cloned().collect();
+        for customer in customers {
+            self.review(&customer);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! How much is asked for: the number of long polls follows the load and the room left (I12).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::time::{Time, backoff};
+use super::{Action, Settings};
+use crate::order::MAX_BODY_BYTES;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Flow {
+    next_poll: u64,
+    /// Polls on their way, and when they began.
+    polls: BTreeMap<u64, Time>,
+    /// How many there may be: one when idle, one more for each full answer.
+    target: usize,
+    failures: u32,
+    paused_until: Time,
+}
+
+impl Flow {
+    pub(super) fn new() -> Self {
+        Self { next_poll: 0, polls: BTreeMap::new(), target: 1, failures: 0, paused_until: Time::ZERO }
+    }
+
+    pub(super) fn polls(&self) -> usize {
+        self.polls.len()
+    }
+
+    /// Whether one more receive would fit beside what is held and what is being asked for.
+    pub(super) fn has_room(&self, settings: &Settings, messages: usize, bytes: u64) -> bool {
+        let asked = (self.polls.len() + 1) * settings.receive_max as usize;
+        let most = (asked * MAX_BODY_BYTES) as u64;
+        messages + asked <= settings.messages_max && bytes + most <= settings.bytes_max
+    }
+
+    pub(super) fn pump<P>(
+        &mut self,
+        settings: &Settings,
+        now: Time,
+        (messages, bytes): (usize, u64),
+        actions: &mut VecDeque<Action<P>>,
+    ) {
+        while now >= self.paused_until && self.polls.len() < self.target && self.has_room(settings, messages, bytes) {
+            let poll = self.next_poll;
+            self.next_poll += 1;
+            self.polls.insert(poll, now);
+            actions.push_back(Action::Receive { poll, max: settings.receive_max, wait: settings.wait });
+        }
+    }
+
+    /// Takes the answer to a poll: how many messages came. Says when it began, and nothing for an unknown poll.
+    pub(super) fn received(&mut self, poll: u64, count: usize, settings: &Settings) -> Option<Time> {
+        let begun = self.polls.remove(&poll)?;
+        self.failures = 0;
+        if count >= settings.receive_max as usize {
+            self.target = (self.target + 1).min(settings.polls_max);
+        } else if count == 0 {
+            self.target = 1;
+        }
+        Some(begun)
+    }
+
+    pub(super) fn failed(&mut self, poll: u64, settings: &Settings, now: Time, seed: &mut u64) {
+        self.polls.remove(&poll);
+        self.target = 1;
+        self.failures += 1;
+        self.paused_until = now.after(backoff(settings.inbox_backoff, settings.inbox_backoff_max, self.failures, seed));
+    }
+
+    pub(super) fn wake_at(&self, now: Time) -> Option<Time> {
+        (self.polls.len() < self.target && self.paused_until > now).then_some(self.paused_until)
+    }
+}

@@ -1,0 +1,289 @@
+//! A lane: one customer's orders in the hands of this instance, in order. It decides what the customer needs next.
+
+use std::collections::BTreeMap;
+
+use super::Settings;
+use super::deliveries::DeliveryNo;
+use super::time::Time;
+use crate::order::{Digest, EntryId, Ordering, Rank};
+
+/// The place of an order in a lane: its rank, and the arrival for two that claim the same rank.
+pub(super) type Place = (Rank, u64);
+
+/// One order in a lane.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Held<P> {
+    pub id: EntryId,
+    pub digest: Digest,
+    pub payload: P,
+    /// It is no order: it can only go to quarantine, at its place.
+    pub malformed: bool,
+    /// It was loaded from the ledger's parked orders.
+    pub parked: bool,
+    /// The deliveries that end with it: none for a parked order, more than one after redelivery.
+    pub delivery: Option<DeliveryNo>,
+    pub copies: Vec<DeliveryNo>,
+    /// It failed by its own fault while it stood next.
+    pub fault: Option<String>,
+    /// How often the ledger said in vain what is to be done with it.
+    pub tries: u32,
+}
+
+impl<P> Held<P> {
+    /// All deliveries that end with it.
+    pub(super) fn deliveries(&self) -> impl Iterator<Item = DeliveryNo> + '_ {
+        self.delivery.into_iter().chain(self.copies.iter().copied())
+    }
+
+    fn spoilt(&self) -> bool {
+        self.malformed || self.fault.is_some()
+    }
+}
+
+/// The customer's lock, as far as this instance knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Lock {
+    /// It has to be asked for.
+    Wanted,
+    /// The question is on its way, or waits for the call before it.
+    Asked,
+    /// Another instance has it; asked in vain since then.
+    Elsewhere { since: Time },
+    /// Ours until then.
+    Held { until: Time },
+    /// We go on without: the locks are away, or we waited long enough. The ledger decides.
+    Without,
+}
+
+/// What is known of the customer's parked orders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum ParkedRun {
+    /// Nothing that could be committed next.
+    None,
+    /// There are some: load what stands next.
+    Wanted,
+}
+
+/// What a lane needs next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Next {
+    /// Nothing is left to do.
+    Idle,
+    /// An answer has to come, or this time.
+    Wait(Option<Time>),
+    /// A lock.
+    Lock,
+    /// The ledger.
+    Write(Step),
+}
+
+/// What a lane wants of the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Step {
+    /// Commit the run at its head.
+    Commit,
+    /// Commit the parked run that was loaded.
+    CommitParked,
+    /// Park its orders.
+    Park,
+    /// Load its parked run.
+    Load,
+    /// Put its head into quarantine.
+    Quarantine,
+}
+
+/// One customer's orders.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Lane<P> {
+    pub orders: BTreeMap<Place, Held<P>>,
+    /// The last position (`gapless`) or mark (`fifo`) that the ledger told. It only grows, so what lies at or below it
+    /// is certainly over; what lies above it may be further on than we know.
+    pub upto: Option<Rank>,
+    pub parked_run: ParkedRun,
+    /// How many of its orders are parked in the ledger, as last told.
+    pub parked: u64,
+    /// The customer's next order is in quarantine.
+    pub blocked: bool,
+    pub lock: Lock,
+    /// A write of this lane is on its way, or waits to be sent again: one at a time (I11).
+    pub busy: bool,
+    /// It stands in a queue for the ledger.
+    pub queued: Option<Step>,
+    pub not_before: Option<Time>,
+    /// How often in a row the ledger could not say.
+    pub tries: u32,
+    /// Since when its head waits for a predecessor.
+    pub early_since: Option<Time>,
+    /// Memory is full: what is early is parked at once.
+    pub pressed: bool,
+    /// Since when it has nothing to do.
+    pub idle_since: Option<Time>,
+    /// What stands for it in the core's timers.
+    pub timer: Option<Time>,
+}
+
+impl<P> Lane<P> {
+    pub(super) fn new() -> Self {
+        Self {
+            orders: BTreeMap::new(),
+            upto: None,
+            parked_run: ParkedRun::None,
+            parked: 0,
+            blocked: false,
+            lock: Lock::Wanted,
+            busy: false,
+            queued: None,
+            not_before: None,
+            tries: 0,
+            early_since: None,
+            pressed: false,
+            idle_since: None,
+            timer: None,
+        }
+    }
+
+    /// What the lane needs next. Pure: the same lane at the same time says the same.
+    pub(super) fn next(&self, settings: &Settings, now: Time) -> Next {
+        if self.busy {
+            return Next::Wait(None);
+        }
+        if let Some(at) = self.not_before.filter(|at| *at > now) {
+            return Next::Wait(Some(at));
+        }
+        if self.orders.is_empty() && (self.blocked || self.parked_run == ParkedRun::None) {
+            return Next::Idle;
+        }
+        match self.lock {
+            Lock::Wanted => return Next::Lock,
+            Lock::Asked | Lock::Elsewhere { .. } => return Next::Wait(None),
+            // Too little of the lease is left for a statement: renew it first. This saves work; it is no safety.
+            Lock::Held { until } if until <= now.after(settings.statement_timeout) => return Next::Lock,
+            Lock::Held { .. } | Lock::Without => {}
+        }
+        if self.blocked {
+            return Next::Write(Step::Park);
+        }
+        match settings.ordering {
+            Ordering::Gapless => self.next_gapless(settings, now),
+            Ordering::Fifo | Ordering::None => self.next_queued(),
+        }
+    }
+
+    fn next_gapless(&self, settings: &Settings, now: Time) -> Next {
+        let Some(((rank, _), head)) = self.orders.first_key_value() else {
+            return Next::Write(Step::Load);
+        };
+        // Without knowledge the head is tried: the verdict tells where the customer stands.
+        if self.upto.is_none_or(|upto| *rank <= upto + 1) {
+            return Next::Write(if head.spoilt() { Step::Quarantine } else { Step::Commit });
+        }
+        if self.parked_run == ParkedRun::Wanted {
+            return Next::Write(Step::Load);
+        }
+        match self.early_since.unwrap_or(now).after(settings.early_wait) {
+            at if at <= now || self.pressed => Next::Write(Step::Park),
+            at => Next::Wait(Some(at)),
+        }
+    }
+
+    /// In `fifo` and `none` what is parked goes first.
+    fn next_queued(&self) -> Next {
+        let parked = self.orders.values().find(|held| held.parked);
+        let step = match (parked, self.parked_run) {
+            (Some(held), _) if held.spoilt() => Step::Quarantine,
+            (Some(_), _) => Step::CommitParked,
+            (None, ParkedRun::Wanted) => Step::Load,
+            (None, ParkedRun::None) => match self.orders.values().next() {
+                Some(held) if held.spoilt() => Step::Quarantine,
+                _ => Step::Commit,
+            },
+        };
+        Next::Write(step)
+    }
+
+    /// The places of the run to commit: ascending, of one kind, without a gap in `gapless`, none of them spoilt, one
+    /// a rank. `batch` has the `order_id`s of the whole batch with the number of their run; this is run `number`.
+    pub(super) fn run(
+        &self,
+        ordering: Ordering,
+        parked: bool,
+        most: usize,
+        batch: &mut BTreeMap<EntryId, usize>,
+        number: usize,
+    ) -> Vec<Place> {
+        let mut run: Vec<Place> = Vec::new();
+        for (place, held) in &self.orders {
+            // In gapless a parked order is committed like any other; elsewhere the two kinds never mix.
+            if ordering != Ordering::Gapless && held.parked != parked {
+                continue;
+            }
+            match run.last() {
+                // Two claim this rank: the first is tried, the other is looked up when the first has its end.
+                Some((rank, _)) if *rank == place.0 && ordering != Ordering::None => continue,
+                Some((rank, _)) if ordering == Ordering::Gapless && *rank + 1 != place.0 => break,
+                _ => {}
+            }
+            if held.spoilt() || run.len() == most {
+                break;
+            }
+            match batch.get(&held.id) {
+                None => {
+                    batch.insert(held.id.clone(), number);
+                    run.push(*place);
+                }
+                // The same order_id again in this run is a duplicate or a conflict, so in fifo what follows may pass
+                // it; it is looked up then. In gapless nothing follows a place that stays open.
+                Some(run) if *run == number && ordering != Ordering::Gapless => {}
+                Some(_) => break,
+            }
+        }
+        run
+    }
+
+    /// The place of the entry that [`Step::Quarantine`] means.
+    pub(super) fn spoilt_head(&self, ordering: Ordering) -> Option<Place> {
+        let first_parked = || self.orders.iter().find(|(_, held)| held.parked);
+        let head = match ordering {
+            Ordering::Gapless => self.orders.first_key_value(),
+            Ordering::Fifo | Ordering::None => first_parked().or_else(|| self.orders.first_key_value()),
+        };
+        head.filter(|(_, held)| held.spoilt()).map(|(place, _)| *place)
+    }
+
+    /// Learns where the ledger stands, and takes out what is over by that.
+    pub(super) fn advance(&mut self, ordering: Ordering, upto: Rank) -> Vec<(Place, Held<P>)> {
+        if ordering == Ordering::None {
+            return Vec::new();
+        }
+        self.upto = Some(upto);
+        self.early_since = None;
+        self.pressed = false;
+        let rest = self.orders.split_off(&(upto.saturating_add(1), 0));
+        std::mem::replace(&mut self.orders, rest).into_iter().collect()
+    }
+
+    /// Forgets what nobody waits for: orders whose deliveries were handed back.
+    pub(super) fn prune(&mut self) {
+        self.orders.retain(|_, held| held.parked || held.delivery.is_some());
+    }
+
+    /// Forgets the parked orders that were loaded; they are safe where they are.
+    pub(super) fn unload(&mut self) {
+        self.orders.retain(|_, held| {
+            held.parked &= held.delivery.is_none();
+            !held.parked
+        });
+    }
+
+    /// Learns how many orders are parked. Those that are not loaded yet are to be.
+    pub(super) fn learn_parked(&mut self, parked: u64) {
+        let loaded = self.orders.values().filter(|held| held.parked).count() as u64;
+        self.parked = parked;
+        self.parked_run = if parked > loaded { ParkedRun::Wanted } else { ParkedRun::None };
+    }
+
+    /// Whether `rank` is certainly over.
+    pub(super) fn is_over(&self, ordering: Ordering, rank: Rank) -> bool {
+        ordering != Ordering::None && self.upto.is_some_and(|upto| rank <= upto)
+    }
+}

@@ -1,0 +1,148 @@
+//! The locks: asked for, renewed and released in batches; one call of each kind at a time, so that calls grow with
+//! the load instead of multiplying.
+
+use std::collections::VecDeque;
+
+use super::time::{Time, backoff};
+use super::{Action, Settings};
+use crate::locks::MAX_CUSTOMERS_A_CALL;
+use crate::order::CustomerId;
+
+/// What a call to the locks does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LockCall {
+    /// Takes locks.
+    Take,
+    /// Renews locks.
+    Renew,
+    /// Releases locks.
+    Release,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Leases {
+    take: VecDeque<CustomerId>,
+    renew: VecDeque<CustomerId>,
+    release: VecDeque<CustomerId>,
+    /// Customers whose lock is elsewhere, asked for again at `retry_at` in one go.
+    pub elsewhere: Vec<CustomerId>,
+    retry_at: Time,
+    /// The calls on their way, with when they began: take, renew, release.
+    on_way: [Option<(Time, Vec<CustomerId>)>; 3],
+    /// While the locks are away nothing is asked before this time.
+    away: Option<Away>,
+    pub renew_at: Time,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Away {
+    since: Time,
+    retry_at: Time,
+    failures: u32,
+}
+
+impl Leases {
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self {
+            take: VecDeque::new(),
+            renew: VecDeque::new(),
+            release: VecDeque::new(),
+            elsewhere: Vec::new(),
+            retry_at: Time::ZERO,
+            on_way: [None, None, None],
+            away: None,
+            renew_at: Time::ZERO.after(settings.lease / 3),
+        }
+    }
+
+    /// Since when the locks are away.
+    pub(super) fn away_since(&self) -> Option<Time> {
+        self.away.map(|away| away.since)
+    }
+
+    /// Whether it makes no sense to ask now.
+    pub(super) fn unreachable(&self, now: Time) -> bool {
+        self.away.is_some_and(|away| now < away.retry_at)
+    }
+
+    pub(super) fn ask(&mut self, customer: CustomerId) {
+        self.take.push_back(customer);
+    }
+
+    pub(super) fn renew(&mut self, customer: CustomerId) {
+        self.renew.push_back(customer);
+    }
+
+    pub(super) fn release(&mut self, customer: CustomerId) {
+        self.release.push_back(customer);
+    }
+
+    /// Puts a customer whose lock is elsewhere on the list for the next round.
+    pub(super) fn wait(&mut self, customer: CustomerId, now: Time, settings: &Settings) {
+        if self.elsewhere.is_empty() {
+            self.retry_at = now.after(settings.lock_retry);
+        }
+        self.elsewhere.push(customer);
+    }
+
+    /// The customers that wait, when it is time to look after them.
+    pub(super) fn round(&mut self, now: Time) -> Vec<CustomerId> {
+        if self.elsewhere.is_empty() || now < self.retry_at { Vec::new() } else { std::mem::take(&mut self.elsewhere) }
+    }
+
+    /// Nothing more is asked for.
+    pub(super) fn stop_asking(&mut self) {
+        self.take.clear();
+        self.elsewhere.clear();
+    }
+
+    /// Whether every release was answered, and no lock is still to come.
+    pub(super) fn is_released(&self) -> bool {
+        let on_way = |call: LockCall| self.on_way[call as usize].is_some();
+        self.release.is_empty() && !on_way(LockCall::Release) && !on_way(LockCall::Take)
+    }
+
+    pub(super) fn pump<P>(&mut self, now: Time, actions: &mut VecDeque<Action<P>>) {
+        for call in [LockCall::Take, LockCall::Renew, LockCall::Release] {
+            let queue = match call {
+                LockCall::Take => &mut self.take,
+                LockCall::Renew => &mut self.renew,
+                LockCall::Release => &mut self.release,
+            };
+            let on_way = &mut self.on_way[call as usize];
+            if on_way.is_some() || queue.is_empty() {
+                continue;
+            }
+            let count = queue.len().min(MAX_CUSTOMERS_A_CALL);
+            let customers: Vec<CustomerId> = queue.drain(..count).collect();
+            *on_way = Some((now, customers.clone()));
+            actions.push_back(Action::Lock { call, customers });
+        }
+    }
+
+    /// Takes back what a call was about, and when it began: leases are counted from before they were asked for.
+    pub(super) fn answered(&mut self, call: LockCall) -> Option<(Time, Vec<CustomerId>)> {
+        self.on_way[call as usize].take()
+    }
+
+    pub(super) fn came_back(&mut self) {
+        self.away = None;
+    }
+
+    /// The locks did not answer: whoever waits for one goes on without. Returns those.
+    pub(super) fn went_away(&mut self, now: Time, settings: &Settings, seed: &mut u64) -> Vec<CustomerId> {
+        let failures = self.away.map_or(1, |away| away.failures + 1);
+        let pause = backoff(settings.lock_away_retry, settings.lock_away_retry * 10, failures, seed);
+        let since = self.away.map_or(now, |away| away.since);
+        self.away = Some(Away { since, retry_at: now.after(pause), failures });
+        self.release.clear();
+        self.renew.clear();
+        let mut waiting: Vec<CustomerId> = self.take.drain(..).collect();
+        waiting.append(&mut self.elsewhere);
+        waiting
+    }
+
+    pub(super) fn wake_at(&self) -> Time {
+        if self.elsewhere.is_empty() { self.renew_at } else { self.renew_at.min(self.retry_at) }
+    }
+}

@@ -1,0 +1,74 @@
+//! What an operator may see of the core.
+
+use std::time::Duration;
+
+use super::lane::{Lock, Next};
+use super::{Core, Route};
+
+/// The core at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Where orders go now.
+    pub route: Route,
+    /// Messages held, until SQS has answered their delete or return.
+    pub messages: usize,
+    /// The bytes of their bodies.
+    pub bytes: u64,
+    /// Customers in memory.
+    pub lanes: usize,
+    /// Customers whose lock is asked for or elsewhere.
+    pub lanes_waiting_for_lock: usize,
+    /// Customers that go on without a lock.
+    pub lanes_without_lock: usize,
+    /// Customers known to be blocked.
+    pub lanes_blocked: usize,
+    /// Orders parked in the ledger, as far as the customers in memory are known.
+    pub parked: u64,
+    /// Orders that wait in memory for a predecessor.
+    pub early: usize,
+    /// Messages whose delete waits.
+    pub deletes_waiting: usize,
+    /// Polls on their way.
+    pub polls: usize,
+    /// Committers at work.
+    pub committers_busy: usize,
+    /// Commits that wait to be sent again; their outcome may be unknown.
+    pub commits_pending: usize,
+    /// How long the locks have been away.
+    pub locks_away_for: Option<Duration>,
+    /// The shutdown has begun.
+    pub stopping: bool,
+}
+
+impl<P: Clone> Core<P> {
+    /// Looks at everything that is held; meant for once a second.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let count = |test: &dyn Fn(&super::Lane<P>) -> bool| self.lanes.values().filter(|lane| test(lane)).count();
+        let early = |lane: &&super::Lane<P>| {
+            lane.early_since.is_some() && matches!(lane.next(&self.settings, self.now), Next::Wait(Some(_)))
+        };
+        Snapshot {
+            route: self.routing.route.clone(),
+            messages: self.deliveries.len(),
+            bytes: self.deliveries.bytes(),
+            lanes: self.lanes.len(),
+            lanes_waiting_for_lock: count(&|lane| matches!(lane.lock, Lock::Asked | Lock::Elsewhere { .. })),
+            lanes_without_lock: count(&|lane| lane.lock == Lock::Without),
+            lanes_blocked: count(&|lane| lane.blocked),
+            early: self.lanes.values().filter(early).map(|lane| lane.orders.len()).sum(),
+            parked: self.lanes.values().map(|lane| lane.parked).sum(),
+            deletes_waiting: self.deliveries.deletes_waiting(),
+            polls: self.flow.polls(),
+            committers_busy: self.slots.iter().flatten().count(),
+            commits_pending: self.pending.len(),
+            locks_away_for: self.leases.away_since().map(|since| self.now.since(since)),
+            stopping: self.stop.is_some(),
+        }
+    }
+
+    /// The payloads of all deliveries that are held, the oldest first.
+    pub fn held(&self) -> impl Iterator<Item = &P> {
+        self.deliveries.payloads()
+    }
+}

@@ -1,0 +1,248 @@
+//! What the ledger's answers mean.
+
+use super::batch::{Batch, Busy, Pending, Suspect};
+use super::lane::{Held, Place};
+use super::time::backoff;
+use super::{Action, Alarm, Core, Written};
+use crate::ledger::{ErrorClass, Gate, LedgerError, Verdict};
+use crate::order::CustomerId;
+use crate::outcome::Outcome;
+
+pub(super) const GATE_CLOSED: &str = "the ledger's gate is closed";
+
+impl<P: Clone> Core<P> {
+    pub(super) fn wrote(&mut self, slot: usize, written: Written<P>) {
+        let Some(job) = self.slots.get_mut(slot).and_then(Option::take) else { return };
+        match (job, written) {
+            (Busy::Commit(batch), Written::Commit(Ok(verdicts))) => self.committed(batch, verdicts),
+            (Busy::Commit(batch), Written::Commit(Err(error))) => self.commit_failed(batch, &error),
+            (Busy::Probe, Written::Probe(Ok(Gate::Open))) => self.routing.half_open(),
+            (Busy::Probe, Written::Probe(Ok(Gate::Closed | Gate::Draining))) => self.hold(GATE_CLOSED),
+            (Busy::Probe, Written::Probe(Err(error))) => self.ledger_fails(&error),
+            (Busy::Park(orders), Written::Park(result)) => self.parked(orders, result),
+            (Busy::LookUp(suspects), Written::LookUp(result)) => self.looked_up(suspects, result),
+            (Busy::Load(customers), Written::Load(result)) => self.loaded(customers, result),
+            (Busy::Quarantine(customer, place), Written::Quarantine(result)) => {
+                self.quarantined(&customer, place, result);
+            }
+            (Busy::Case(case), Written::Quarantine(result)) => self.case_closed(case, result),
+            (Busy::Sweep(_), Written::Sweep(Ok((ready, gaps)))) => self.swept(ready, gaps),
+            (Busy::Sweep(_), Written::Sweep(Err(error))) => self.stumbled(&error),
+            (job, _) => unreachable!("the shell answered other work than it was given: {}", job_name(&job)),
+        }
+    }
+
+    pub(super) fn hold(&mut self, reason: &str) {
+        self.routing.hold(self.now, reason, &self.settings, &mut self.seed);
+    }
+
+    /// Something was written, or could have been.
+    pub(super) fn went_well(&mut self) {
+        self.stumbles.0 = 0;
+        self.routing.succeeded();
+    }
+
+    fn committed(&mut self, batch: Batch, verdicts: Vec<Verdict>) {
+        debug_assert_eq!(batch.runs.len(), verdicts.len(), "one verdict for each run");
+        if verdicts.contains(&Verdict::GateClosed) {
+            self.hold(GATE_CLOSED);
+        } else {
+            self.went_well();
+        }
+        for ((customer, places), verdict) in batch.runs.into_iter().zip(verdicts) {
+            self.judged(&customer, &places, verdict, batch.parked);
+            self.free(&customer);
+        }
+    }
+
+    fn judged(&mut self, customer: &CustomerId, places: &[Place], verdict: Verdict, parked_batch: bool) {
+        let ordering = self.settings.ordering;
+        let lane = self.lanes.get_mut(customer).expect("a busy lane stays");
+        let tries = std::mem::take(&mut lane.tries);
+        match verdict {
+            Verdict::Committed { upto, parked, known } => {
+                self.progress += places.len() as u64;
+                let ended: Vec<(Place, Held<P>)> =
+                    places.iter().filter_map(|place| Some((*place, lane.orders.remove(place)?))).collect();
+                let over = lane.advance(ordering, upto);
+                lane.blocked = false;
+                lane.learn_parked(parked);
+                self.suspect(customer, over);
+                for (place, held) in ended {
+                    if known.contains(&held.id) {
+                        self.suspect(customer, vec![(place, held)]);
+                    } else {
+                        if held.parked {
+                            self.actions.push_back(Action::Unparked { payload: held.payload.clone() });
+                        }
+                        self.finish(&held, Outcome::Committed);
+                    }
+                }
+            }
+            Verdict::GateClosed => {}
+            Verdict::Locked => {
+                lane.tries = tries + 1;
+                self.again_later(customer);
+            }
+            Verdict::Behind(upto) => {
+                let over = lane.advance(ordering, upto);
+                self.suspect(customer, over);
+            }
+            Verdict::Ahead { upto, parked } => {
+                lane.upto = Some(upto);
+                if parked_batch {
+                    lane.unload();
+                }
+                lane.learn_parked(parked);
+            }
+            Verdict::Blocked => {
+                lane.blocked = true;
+                lane.unload();
+            }
+        }
+    }
+
+    /// A lane has its answer: nothing of it is on its way any more.
+    pub(super) fn free(&mut self, customer: &CustomerId) {
+        if let Some(lane) = self.lanes.get_mut(customer) {
+            lane.busy = false;
+            lane.prune();
+        }
+        self.review(customer);
+    }
+
+    pub(super) fn release_lanes(&mut self, batch: &Batch) {
+        for (customer, _) in &batch.runs {
+            self.free(customer);
+        }
+    }
+
+    /// Tries a lane again after a pause that grows, and says so when it grows too long.
+    pub(super) fn again_later(&mut self, customer: &CustomerId) {
+        let Some(lane) = self.lanes.get_mut(customer) else { return };
+        let (first, longest) = (self.settings.ledger_backoff, self.settings.ledger_backoff_max);
+        lane.not_before = Some(self.now.after(backoff(first, longest, lane.tries, &mut self.seed)));
+        if lane.tries.is_multiple_of(self.settings.alarm_tries) {
+            self.actions.push_back(Action::Alarm(Alarm::CustomerStuck(customer.clone(), lane.tries)));
+        }
+    }
+
+    fn commit_failed(&mut self, mut batch: Batch, error: &LedgerError) {
+        match error.class {
+            ErrorClass::Fault | ErrorClass::Taken => {
+                // The server answered: nothing was written by this try, and an earlier one would have been found.
+                self.went_well();
+                batch.resolve = false;
+                self.bisect(&batch, error);
+            }
+            ErrorClass::Unknown => {
+                batch.resolve = true;
+                self.send_again(batch);
+            }
+            ErrorClass::Retry | ErrorClass::Timeout => self.stalled(batch),
+            ErrorClass::Away | ErrorClass::Broken | ErrorClass::Unrecognised => {
+                self.ledger_fails(error);
+                if batch.resolve {
+                    self.send_again(batch);
+                } else {
+                    self.release_lanes(&batch);
+                }
+            }
+        }
+    }
+
+    fn send_again(&mut self, mut batch: Batch) {
+        batch.tries += 1;
+        let (first, longest) = (self.settings.ledger_backoff, self.settings.ledger_backoff_max);
+        // A single order that keeps stalling may be the one that makes the database stall: its pause grows further.
+        let longest = if batch.lonely { longest * 15 } else { longest };
+        let not_before = self.now.after(backoff(first, longest, batch.tries, &mut self.seed));
+        self.pending.push_back(Pending { batch, not_before });
+    }
+
+    /// Finds the offender without blaming its neighbours.
+    fn bisect(&mut self, batch: &Batch, error: &LedgerError) {
+        if let Some(parts) = batch.split() {
+            let not_before = self.now;
+            self.pending.extend(parts.into_iter().map(|batch| Pending { batch, not_before }));
+            return;
+        }
+        for (customer, places) in &batch.runs {
+            let lane = self.lanes.get_mut(customer).expect("a busy lane stays");
+            for place in places {
+                if error.class == ErrorClass::Taken {
+                    // Its order_id may stand for the very same order: look before anybody is blamed.
+                    if let Some(held) = lane.orders.remove(place) {
+                        self.suspects.push_back(Suspect { customer: customer.clone(), place: *place, held });
+                    }
+                } else if let Some(held) = lane.orders.get_mut(place) {
+                    held.fault = Some(error.message.clone());
+                }
+            }
+            self.free(customer);
+        }
+    }
+
+    /// A batch that stalls again while others commit is taken apart without blame; a single order is tried alone.
+    fn stalled(&mut self, mut batch: Batch) {
+        if batch.stalls == 0 {
+            batch.progress = self.progress;
+        }
+        batch.stalls += 1;
+        if batch.stalls < 2 || self.progress == batch.progress {
+            self.send_again(batch);
+            return;
+        }
+        if let Some(parts) = batch.split() {
+            for part in parts {
+                self.send_again(part);
+            }
+            return;
+        }
+        batch.lonely = true;
+        if batch.stalls == 2 || batch.stalls.is_multiple_of(self.settings.alarm_tries) {
+            for (customer, places) in &batch.runs {
+                let held = self.lanes.get(customer).and_then(|lane| lane.orders.get(places.first()?));
+                if let Some(held) = held {
+                    self.actions.push_back(Action::Alarm(Alarm::OrderStalls(held.id.clone(), batch.stalls)));
+                }
+            }
+        }
+        self.send_again(batch);
+    }
+
+    /// The ledger, not an order, is at fault: hold, and say so where a person has to act.
+    fn ledger_fails(&mut self, error: &LedgerError) {
+        let message = error.message.clone();
+        match error.class {
+            ErrorClass::Broken => self.actions.push_back(Action::Alarm(Alarm::LedgerBroken(message))),
+            ErrorClass::Unrecognised | ErrorClass::Fault | ErrorClass::Taken => {
+                self.actions.push_back(Action::Alarm(Alarm::LedgerUnrecognised(message)));
+            }
+            ErrorClass::Retry | ErrorClass::Timeout | ErrorClass::Unknown | ErrorClass::Away => {}
+        }
+        self.hold(&error.message);
+    }
+
+    /// A write other than a commit failed. Each of them may be repeated, so it is: after a pause, or a hold.
+    pub(super) fn stumbled(&mut self, error: &LedgerError) {
+        self.stumbles.0 += 1;
+        let (first, longest) = (self.settings.ledger_backoff, self.settings.ledger_backoff_max);
+        self.stumbles.1 = self.now.after(backoff(first, longest, self.stumbles.0, &mut self.seed));
+        if !matches!(error.class, ErrorClass::Retry | ErrorClass::Timeout | ErrorClass::Unknown) {
+            self.ledger_fails(error);
+        }
+    }
+}
+
+fn job_name<P>(job: &Busy<P>) -> &'static str {
+    match job {
+        Busy::Probe => "probe",
+        Busy::Commit(_) => "commit",
+        Busy::Park(_) => "park",
+        Busy::LookUp(_) => "look up",
+        Busy::Load(_) => "load",
+        Busy::Quarantine(..) | Busy::Case(_) => "quarantine",
+        Busy::Sweep(_) => "sweep",
+    }
+}
