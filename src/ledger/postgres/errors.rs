@@ -114,3 +114,84 @@ fn words(error: &PgDatabaseError) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_the_class_of_what_the_caller_does() {
+        let rows = [
+            ("40001", ErrorClass::Retry),
+            ("40P01", ErrorClass::Retry),
+            ("57014", ErrorClass::Timeout),
+            ("55P03", ErrorClass::Timeout),
+            ("08000", ErrorClass::Unknown),
+            ("08006", ErrorClass::Unknown),
+            ("08007", ErrorClass::Unknown),
+            ("40003", ErrorClass::Unknown),
+            ("53100", ErrorClass::Unknown),
+            ("53300", ErrorClass::Unknown),
+            ("57P01", ErrorClass::Unknown),
+            ("57P02", ErrorClass::Unknown),
+            ("57P03", ErrorClass::Unknown),
+            ("57P05", ErrorClass::Unknown),
+            ("58030", ErrorClass::Unknown),
+            ("XX000", ErrorClass::Unknown),
+            ("25006", ErrorClass::Away),
+            ("28P01", ErrorClass::Away),
+            ("28000", ErrorClass::Away),
+            ("22003", ErrorClass::Fault),
+            ("23514", ErrorClass::Fault),
+            ("23505", ErrorClass::Fault),
+            ("21000", ErrorClass::Fault),
+            ("P0001", ErrorClass::Fault),
+            ("42P01", ErrorClass::Broken),
+            ("42501", ErrorClass::Broken),
+            ("0A000", ErrorClass::Broken),
+            ("3D000", ErrorClass::Broken),
+            ("3F000", ErrorClass::Broken),
+            ("25P02", ErrorClass::Unrecognised),
+            ("25001", ErrorClass::Unrecognised),
+            ("40002", ErrorClass::Unrecognised),
+            ("P0004", ErrorClass::Unrecognised),
+            ("54000", ErrorClass::Unrecognised),
+            ("ZZ999", ErrorClass::Unrecognised),
+        ];
+        for (code, expected) in rows {
+            assert_eq!(class(code, None, Step::Write), expected, "{code}");
+        }
+        for (row, _) in CODES {
+            assert!(rows.iter().any(|(code, _)| code.starts_with(row)), "{row} has no row in this test");
+        }
+    }
+
+    #[test]
+    fn a_key_of_orders_is_taken_and_any_other_key_is_a_fault() {
+        for key in KEYS_OF_ORDERS {
+            assert_eq!(class("23505", Some(key), Step::Write), ErrorClass::Taken);
+        }
+        assert_eq!(class("23505", Some("stock_pkey"), Step::Write), ErrorClass::Fault);
+        assert_eq!(class("23514", Some("orders_pkey"), Step::Write), ErrorClass::Fault);
+    }
+
+    #[test]
+    fn what_writes_nothing_has_no_unknown_outcome() {
+        for step in [Step::Connect, Step::Read] {
+            for code in ["08006", "53300", "53400", "57P01", "57P03", "58030", "XX000"] {
+                assert_eq!(class(code, None, step), ErrorClass::Away, "{code}");
+            }
+            assert_eq!(classify(&broken_pipe(), step).class, ErrorClass::Away);
+            assert_eq!(silent(step, 6.0).class, ErrorClass::Away);
+        }
+        assert_eq!(class("55P03", None, Step::Connect), ErrorClass::Away);
+        assert_eq!(class("55P03", None, Step::Read), ErrorClass::Timeout);
+        assert_eq!(classify(&broken_pipe(), Step::Write).class, ErrorClass::Unknown);
+        assert_eq!(classify(&sqlx::Error::RowNotFound, Step::Write).class, ErrorClass::Unknown);
+        assert_eq!(silent(Step::Write, 6.0).class, ErrorClass::Unknown);
+    }
+
+    fn broken_pipe() -> sqlx::Error {
+        sqlx::Error::Io(std::io::ErrorKind::BrokenPipe.into())
+    }
+}

@@ -11,7 +11,8 @@ use tokio::time::timeout;
 
 use super::{Sqlite, Terms, commit, errors, gaps, gate, look_up, open, park, parked, quarantine, sweep};
 use crate::ledger::{
-    Batch, Case, CaseVerdict, ErrorClass, Found, Gap, Gate, LedgerError, ParkVerdict, ParkedRun, Placed, Session, Verdict,
+    Batch, Case, CaseVerdict, ErrorClass, Found, Gap, Gate, LedgerError, ParkVerdict, ParkedRun, Placed, Session,
+    Verdict,
 };
 use crate::order::CustomerId;
 
@@ -186,8 +187,9 @@ impl Session for SqliteSession {
 
     async fn sweep(&mut self, limit: u32) -> Result<Vec<CustomerId>, LedgerError> {
         let after = self.swept.clone();
-        self.swept = self.transact(sweep::Remove { after, limit }).await?;
-        self.transact(sweep::Next { limit }).await
+        let swept = self.transact(sweep::Sweep { after, limit }).await?;
+        self.swept = swept.after;
+        Ok(swept.next)
     }
 
     async fn gaps(&mut self, limit: u32, older_than: Duration) -> Result<Vec<Gap>, LedgerError> {
