@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["outcome"],
     // The promises of the ports.
     &["inbox", "locks", "ledger"],
-    &["config"],
+    &["config", "config::*"],
     &["status", "status::*"],
     &["core", "core::*"],
     &["reconnect", "metrics", "metrics::*", "telemetry"],
