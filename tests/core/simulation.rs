@@ -69,14 +69,13 @@ fn is_quiet(world: &World) -> bool {
         && stuck(world).is_empty()
 }
 
-/// Parked orders that could be committed.
+/// Customers whose parked orders could be committed.
 fn stuck(world: &World) -> Vec<CustomerId> {
     let ledger = &world.ledger;
-    let next = |name: &CustomerId| ledger.parked_of(name).next().map(|(rank, _)| rank);
     let stuck = ledger.customers.iter().filter(|(name, customer)| {
-        let stands_next =
-            next(name).is_some_and(|rank| ledger.ordering != Ordering::Gapless || rank <= customer.last + 1);
-        customer.blocked_by.is_none() && stands_next && !world.plan.planted
+        let gapless = ledger.ordering == Ordering::Gapless;
+        let stands_next = ledger.parked_of(name).any(|(rank, _)| !gapless || rank == customer.last + 1);
+        customer.blocked_by.is_none() && stands_next
     });
     stuck.map(|(name, _)| name.clone()).collect()
 }
@@ -94,7 +93,9 @@ fn check_end(world: &World) {
         let ended = world.ledger.orders.contains_key(&entry.id)
             || world.ledger.tombstones.iter().any(|(id, _)| *id == entry.id)
             || entry.malformed
-            || entry.contested;
+            || entry.contested
+            // Nothing stands behind a poisoned order in `none`: it waits for a person.
+            || (entry.poison && world.plan.ordering == Ordering::None);
         assert!(ended || behind_gap(world, entry), "L1: no end, and no gap before it: {entry:?}");
     }
     for (name, customer) in &world.ledger.customers {
@@ -117,7 +118,7 @@ fn stop(world: &mut World) {
     world.closing = true;
     for boot in world.instances.iter().map(|instance| instance.boot).collect::<Vec<_>>() {
         for instance in world.instances.iter_mut().filter(|instance| instance.boot == boot) {
-            instance.stopping = Some(world.now);
+            instance.asked_to_stop(world.now);
         }
         world.input(boot, Input::Shutdown);
     }

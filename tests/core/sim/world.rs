@@ -214,8 +214,10 @@ impl World {
         let instance = self.instances.remove(index);
         let at_risk = instance.report.expect("a stopped instance has reported").at_risk;
         let late = self.now.since(instance.stopping.expect("it was asked to")) >= self.settings.shutdown_budget;
-        let stranded =
-            instance.deliveries.keys().filter(|receipt| self.sqs.in_flight(**receipt, self.now)).count() as u64;
+        let stranded = instance.deliveries.keys().filter(|receipt| {
+            !instance.given_up.contains(receipt) && self.sqs.in_flight(**receipt, self.now)
+        });
+        let stranded = stranded.count() as u64;
         // A call that failed may have been carried out, so there may be less at risk than reported, but not more.
         assert!(late || stranded <= at_risk, "{stranded} stranded, {at_risk} reported at risk");
         assert!(self.faults || late || at_risk == 0 || instance.had_faults, "{at_risk} at risk without a fault");
@@ -300,9 +302,8 @@ impl World {
             }
             7 => {
                 let now = self.now;
-                let instance = &mut self.instances[victim];
-                instance.stopping.get_or_insert(now);
-                let boot = instance.boot;
+                let boot = self.instances[victim].boot;
+                self.instances[victim].asked_to_stop(now);
                 self.input(boot, Input::Shutdown);
             }
             _ => {

@@ -22,6 +22,8 @@ pub struct Instance {
     pub had_faults: bool,
     /// Every delivery that it got, with its end.
     pub deliveries: BTreeMap<u64, Option<Outcome>>,
+    /// What it had given up before it was asked to stop.
+    pub given_up: BTreeSet<u64>,
     slots: BTreeMap<usize, Work<Parcel>>,
     polls: BTreeSet<u64>,
     calls: BTreeMap<u64, bool>,
@@ -40,10 +42,19 @@ impl Instance {
             report: None,
             had_faults: false,
             deliveries: BTreeMap::new(),
+            given_up: BTreeSet::new(),
             slots: BTreeMap::new(),
             polls: BTreeSet::new(),
             calls: BTreeMap::new(),
             frozen: BTreeSet::new(),
+        }
+    }
+
+    pub fn asked_to_stop(&mut self, now: Time) {
+        if self.stopping.is_none() {
+            self.stopping = Some(now);
+            let held: BTreeSet<u64> = self.core.held().map(|parcel| parcel.receipt).collect();
+            self.given_up = self.deliveries.keys().filter(|receipt| !held.contains(receipt)).copied().collect();
         }
     }
 
