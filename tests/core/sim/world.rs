@@ -214,9 +214,10 @@ impl World {
         let instance = self.instances.remove(index);
         let at_risk = instance.report.expect("a stopped instance has reported").at_risk;
         let late = self.now.since(instance.stopping.expect("it was asked to")) >= self.settings.shutdown_budget;
-        let stranded = instance.deliveries.keys().filter(|receipt| {
-            !instance.given_up.contains(receipt) && self.sqs.in_flight(**receipt, self.now)
-        });
+        let stranded = instance
+            .deliveries
+            .keys()
+            .filter(|receipt| !instance.given_up.contains(receipt) && self.sqs.in_flight(**receipt, self.now));
         let stranded = stranded.count() as u64;
         // A call that failed may have been carried out, so there may be less at risk than reported, but not more.
         assert!(late || stranded <= at_risk, "{stranded} stranded, {at_risk} reported at risk");

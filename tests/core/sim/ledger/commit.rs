@@ -121,7 +121,7 @@ impl Ledger {
             |there: Parcel| there.rank != parcel.rank || catalog.entry(there).digest != catalog.entry(parcel).digest;
         self.orders.contains_key(id)
             || self.tombstones.iter().any(|(other, _)| other == id)
-            || self.quarantine.keys().any(|(other, _)| other == id)
+            || self.quarantined_as(id, catalog.entry(parcel).digest)
             || (parked && self.parked_as(catalog, id).is_some_and(elsewhere))
     }
 
