@@ -39,9 +39,9 @@ struct Commit {
 fn desk(change: impl FnOnce(&mut Settings)) -> Desk {
     let mut settings = settings(Ordering::Gapless);
     // No sweep but the first one, and no lease that runs out, unless a test is about them.
-    settings.sweep = Duration::from_secs(3600);
-    settings.lease = Duration::from_secs(600);
-    settings.visibility_timeout = Duration::from_secs(600);
+    settings.sweep = Duration::from_hours(1);
+    settings.lease = Duration::from_mins(10);
+    settings.visibility_timeout = Duration::from_mins(10);
     settings.committers = 1;
     change(&mut settings);
     let mut desk = Desk { core: Core::new(settings, 1), now: Time::ZERO, polls: Vec::new(), obliging: true };
@@ -242,7 +242,7 @@ fn equal_states_are_equal_and_hash_alike() {
 #[test]
 fn an_idle_core_sleeps() {
     let mut desk = desk(|_| {});
-    let actions = desk.pass(Duration::from_secs(60));
+    let actions = desk.pass(Duration::from_mins(1));
     assert_eq!(actions, []);
 }
 

@@ -78,7 +78,7 @@ fn a_failed_entry_is_tried_again_and_then_left_to_redelivery() {
 fn heartbeats_come_at_half_the_visibility_timeout() {
     let mut desk = desk(|s| {
         s.visibility_timeout = ms(1000);
-        s.early_wait = Duration::from_secs(60);
+        s.early_wait = Duration::from_mins(1);
         s.hold_max = ms(1800);
     });
     desk.deliver(vec![order(1, "a", 1), order(3, "a", 3)]);
@@ -95,7 +95,7 @@ fn heartbeats_come_at_half_the_visibility_timeout() {
 fn a_return_waits_for_the_heartbeat_before_it() {
     let mut desk = desk(|s| {
         s.visibility_timeout = ms(1000);
-        s.early_wait = Duration::from_secs(60);
+        s.early_wait = Duration::from_mins(1);
     });
     desk.deliver(vec![order(1, "a", 1), order(3, "a", 3)]);
     desk.committed(0, &[1]);
@@ -116,7 +116,7 @@ fn a_failing_delete_does_not_stop_the_heartbeats() {
         s.visibility_timeout = ms(1000);
         s.inbox_backoff = Duration::from_secs(20);
         s.inbox_backoff_max = Duration::from_secs(20);
-        s.early_wait = Duration::from_secs(60);
+        s.early_wait = Duration::from_mins(1);
     });
     desk.deliver(vec![order(1, "a", 1), order(3, "a", 3)]);
     desk.committed(0, &[1]);

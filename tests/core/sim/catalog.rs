@@ -6,6 +6,7 @@ use millrace::order::{CustomerId, Digest, EntryId, Ordering, Rank};
 use super::chance::Chance;
 
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each is planted by itself")]
 pub struct Entry {
     /// The customer; of a malformed message the group, if it has one.
     pub customer: Option<CustomerId>,
