@@ -19,9 +19,9 @@ impl<P: Clone> Core<P> {
             (Busy::Probe, Written::Probe(Ok(Gate::Open))) => self.routing.half_open(),
             (Busy::Probe, Written::Probe(Ok(Gate::Closed | Gate::Draining))) => self.hold(GATE_CLOSED),
             (Busy::Probe, Written::Probe(Err(error))) => self.ledger_fails(&error),
-            (Busy::Park(orders), Written::Park(result)) => self.parked(orders, result),
+            (Busy::Park(orders), Written::Park(result)) => self.parked(&orders, result),
             (Busy::LookUp(suspects), Written::LookUp(result)) => self.looked_up(suspects, result),
-            (Busy::Load(customers), Written::Load(result)) => self.loaded(customers, result),
+            (Busy::Load(customers), Written::Load(result)) => self.loaded(&customers, result),
             (Busy::Quarantine(customer, place), Written::Quarantine(result)) => {
                 self.quarantined(&customer, place, result);
             }
