@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use millrace::core::{Action, Alarm, Arrival, Core, Input, Loaded, LockCall, Report, Settings, Time, Work, Written};
 use millrace::inbox::Settled;
-use millrace::ledger::{CaseKind, ErrorClass, Gate, LedgerError, Swept, Verdict};
+use millrace::ledger::{CaseKind, ErrorClass, Gate, LedgerError, Verdict};
 use millrace::order::{CustomerId, Digest, EntryId, Ordering, Rank};
 use millrace::outcome::Outcome;
 
@@ -47,7 +47,7 @@ fn desk(change: impl FnOnce(&mut Settings)) -> Desk {
     let mut desk = Desk { core: Core::new(settings, 1), now: Time::ZERO, polls: Vec::new(), obliging: true };
     let actions = desk.feed(Input::Wake);
     assert!(matches!(writes(&actions)[..], [(0, Work::Sweep { .. })]), "{actions:?}");
-    desk.wrote(0, Written::Sweep(Ok(Swept::default())));
+    desk.wrote(0, Written::Sweep(Ok((Vec::new(), None))));
     desk
 }
 
