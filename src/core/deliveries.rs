@@ -262,12 +262,15 @@ impl<P: Clone> Deliveries<P> {
                 self.failures = 0;
                 answers
             }
+            Err(_) if kind == Kind::Delete => {
+                // SQS is away, and says nothing of these messages: they wait for it, held and under heartbeats.
+                self.pause(settings, now, seed);
+                self.deletes.extend(nos);
+                self.deletes_since.get_or_insert(now);
+                return;
+            }
             Err(error) => {
-                self.failures += 1;
-                // Heartbeats pause with the others, so the pause stays small beside the visibility timeout.
-                let longest = settings.inbox_backoff_max.min(settings.visibility_timeout / 8);
-                let pause = backoff(settings.inbox_backoff, longest, self.failures, seed);
-                self.paused_until = now.after(pause);
+                self.pause(settings, now, seed);
                 vec![Settled::Again(error.message); nos.len()]
             }
         };
@@ -279,6 +282,13 @@ impl<P: Clone> Deliveries<P> {
                 Kind::Extend => self.extended(no, &answer, settings, (begun, now)),
             }
         }
+    }
+
+    fn pause(&mut self, settings: &Settings, now: Time, seed: &mut u64) {
+        self.failures += 1;
+        // Heartbeats pause with the others, so the pause stays small beside the visibility timeout.
+        let longest = settings.inbox_backoff_max.min(settings.visibility_timeout / 8);
+        self.paused_until = now.after(backoff(settings.inbox_backoff, longest, self.failures, seed));
     }
 
     fn deleted(&mut self, no: DeliveryNo, answer: &Settled, settings: &Settings, now: Time) {
