@@ -57,10 +57,10 @@ fn class(code: &str, constraint: Option<&str>, step: Step) -> ErrorClass {
     }
     let rows = CODES.iter().filter(|(prefix, _)| code.starts_with(prefix));
     match (rows.max_by_key(|(prefix, _)| prefix.len()), step) {
-        // What writes nothing has no unknown outcome.
-        (Some((_, ErrorClass::Unknown)), Step::Connect | Step::Read) => ErrorClass::Away,
-        // Nobody's order was sent yet: the ledger is busy or in somebody's hands.
-        (Some((_, ErrorClass::Retry | ErrorClass::Timeout)), Step::Connect) => ErrorClass::Away,
+        // What writes nothing has no unknown outcome; and while connecting nobody's order was sent that could be tried
+        // again: the ledger is busy or in somebody's hands.
+        (Some((_, ErrorClass::Unknown)), Step::Connect | Step::Read)
+        | (Some((_, ErrorClass::Retry | ErrorClass::Timeout)), Step::Connect) => ErrorClass::Away,
         (Some((_, class)), _) => *class,
         (None, _) => ErrorClass::Unrecognised,
     }
@@ -102,17 +102,10 @@ pub(super) fn position(error: &sqlx::Error) -> Option<usize> {
 }
 
 fn words(error: &PgDatabaseError) -> String {
-    let mut text = format!("{} (SQLSTATE {}", error.message(), error.code());
-    for (name, value) in [("table", error.table()), ("constraint", error.constraint()), ("detail", error.detail())] {
-        if let Some(value) = value {
-            text.push_str(&format!(", {name} {value}"));
-        }
-    }
-    text.push(')');
-    if error.code().starts_with("28") {
-        text.push_str(": check user and password in ledger.url");
-    }
-    text
+    let more = [("table", error.table()), ("constraint", error.constraint()), ("detail", error.detail())];
+    let more = more.iter().filter_map(|(name, value)| value.map(|value| format!(", {name} {value}")));
+    let advice = if error.code().starts_with("28") { ": check user and password in ledger.url" } else { "" };
+    format!("{} (SQLSTATE {}{}){advice}", error.message(), error.code(), more.collect::<String>())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteConnection;
 
 use super::customer::{self, Customer, json};
-use super::session::Work;
+use super::work::Work;
 use super::write::{self, Accepted};
 use super::{Terms, errors, gate, rank};
 use crate::ledger::{Batch, LedgerError, Placed, Run, Verdict};

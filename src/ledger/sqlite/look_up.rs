@@ -6,7 +6,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::customer::{self, Customer, json};
 use super::quarantine::quarantine_id;
-use super::session::Work;
+use super::work::Work;
 use super::{Terms, errors, rank};
 use crate::ledger::{Found, LedgerError, Placed};
 use crate::order::{Entry, Ordering};

@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::customer::{self, Customer, json};
 use super::quarantine::quarantine_id;
-use super::session::Work;
+use super::work::Work;
 use super::{Terms, errors, gate, rank};
 use crate::ledger::{LedgerError, ParkVerdict, Placed};
 use crate::order::{Entry, Ordering, Rank};

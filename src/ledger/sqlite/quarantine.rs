@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::sqlite::SqliteConnection;
 
 use super::customer::{self, Customer, Head};
-use super::session::Work;
+use super::work::Work;
 use super::{Terms, errors, gate, rank};
 use crate::ledger::{Case, CaseVerdict, LedgerError};
 use crate::order::{Entry, Ordering};

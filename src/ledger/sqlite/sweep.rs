@@ -6,7 +6,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteConnection;
 
 use super::customer::{self, json};
-use super::session::Work;
+use super::work::Work;
 use super::{Terms, errors, gate};
 use crate::ledger::LedgerError;
 use crate::order::{CustomerId, Ordering};

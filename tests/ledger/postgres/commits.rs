@@ -151,7 +151,7 @@ async fn fifo_parks_only_behind_a_block_and_drains_from_the_lowest() {
 
     // Live orders wait, and what is parked goes from the lowest.
     let ahead = Verdict::Ahead { upto: 10, parked: 3 };
-    assert_eq!(session.commit(&live(vec![world.run("ann", [50])])).await.unwrap(), [ahead.clone()]);
+    assert_eq!(session.commit(&live(vec![world.run("ann", [50])])).await.unwrap(), std::slice::from_ref(&ahead));
     assert_eq!(session.commit(&parked(vec![run("ann", vec![orders[2].clone()])])).await.unwrap(), [ahead]);
     let verdict = session.commit(&parked(vec![run("ann", vec![orders[0].clone()])])).await.unwrap();
     assert_eq!(verdict, [Verdict::Committed { upto: 20, parked: 2, known: vec![] }]);

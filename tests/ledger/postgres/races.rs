@@ -257,7 +257,7 @@ async fn timeouts_of_locks_and_statements_are_timeouts_and_leave_the_session_usa
     let short = Duration::from_millis(200);
     for lock_is_shorter in [true, false] {
         let world = World::with(Ordering::Gapless, |settings| {
-            let long = Duration::from_secs(60);
+            let long = Duration::from_mins(1);
             (settings.lock_timeout, settings.statement_timeout) =
                 if lock_is_shorter { (short, long) } else { (long, short) };
         })
