@@ -89,9 +89,9 @@ impl Bench {
         hasty(&mut config);
         tune(&mut config);
         let ledger = ledger::open(&config).unwrap();
-        ledger.migrate().await.unwrap();
+        Box::pin(ledger.migrate()).await.unwrap();
         let source = Source { ordering, queue_arn: queue, queue_created_at: 0 };
-        assert_eq!(ledger.bind(&source).await, Ok(Binding::Bound));
+        assert_eq!(Box::pin(ledger.bind(&source)).await, Ok(Binding::Bound));
         let producer = Producer::new(&sqs.sdk_config(), &config.inbox);
         Self { sqs, config, producer, sent: Vec::new(), folder, _database: database }
     }
@@ -132,7 +132,7 @@ impl Bench {
                 deduplication_id: fifo.then(|| COUNT.fetch_add(1, Relaxed).to_string()),
             })
             .collect();
-        let answers = self.producer.send(&outgoing).await;
+        let answers = Box::pin(self.producer.send(&outgoing)).await;
         assert!(answers.iter().all(|answer| *answer == Sent::Done), "{answers:?}");
     }
 

@@ -20,7 +20,7 @@ async fn contradicts(ordering: Ordering, store: Store, wrong: String, reason: &s
     worker.stop().await;
 
     bench.sqs.faults().set(Operation::ReceiveMessage, When::First(1), Fault::DeliverAgain);
-    bench.send(&[wrong.clone()]).await;
+    bench.send(std::slice::from_ref(&wrong)).await;
     let worker = bench.start();
     worker.until("both deliveries are quarantined", |status| status.outcomes.quarantined == 2).await;
     bench.send(&[order("ada", 2), order("bob", 1)]).await;
