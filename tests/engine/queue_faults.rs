@@ -115,16 +115,16 @@ async fn away_for_a_while() {
         config.inbox.visibility_timeout = SHORT;
     })
     .await;
-    let mut bodies = orders(50, 30);
+    let mut bodies = orders(50, 16);
     random.shuffle(&mut bodies);
-    bench.send(&bodies[..1_000]).await;
+    bench.send(&bodies[..500]).await;
     let worker = bench.start();
     worker.until("it is in the middle of it", |status| ends(&status.outcomes) >= 100).await;
     bench.sqs.cut_connections();
     bench.sqs.stop().await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     bench.sqs.restart().await;
-    bench.send(&bodies[1_000..]).await;
+    bench.send(&bodies[500..]).await;
     bench.sqs.cut_connections();
     bench.finished(bodies.len()).await;
     let status = worker.status.borrow().clone();
