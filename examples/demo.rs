@@ -19,10 +19,10 @@ use millrace::inbox::sqs::Sqs;
 use millrace::inbox::sqs::producer::{Outgoing, Producer, Sent};
 use millrace::ledger::sqlite::Sqlite;
 use millrace::ledger::{Ledger as _, Source};
+use millrace::locks;
 use millrace::status::pulse::Pulse;
 use millrace::status::{LocksState, Route, Status};
 use millrace::verify::{Question, Sequence, verify};
-use millrace::locks;
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -61,9 +61,7 @@ async fn demo() -> Result<bool> {
     let config = Config::new(&queue, &format!("sqlite://{}", ledger_path.display()));
     let ledger = Sqlite::new(&config.ledger.url, config.inbox.ordering, &config.ledger)?;
     ledger.migrate().await?;
-    ledger
-        .bind(&Source { ordering: config.inbox.ordering, queue_arn: queue.clone(), queue_created_at: 0 })
-        .await?;
+    ledger.bind(&Source { ordering: config.inbox.ordering, queue_arn: queue.clone(), queue_created_at: 0 }).await?;
     println!("An SQS server in this process, SQLite and local locks in {}", folder.path().display());
 
     let (manifest, messages) = orders(folder.path())?;
@@ -146,10 +144,8 @@ async fn send(producer: &Producer, messages: Vec<String>) -> Result<()> {
         }
         let (producer, bar) = (producer.clone(), bar.clone());
         sending.spawn(async move {
-            let outgoing: Vec<Outgoing> = batch
-                .into_iter()
-                .map(|body| Outgoing { body, group: None, deduplication_id: None })
-                .collect();
+            let outgoing: Vec<Outgoing> =
+                batch.into_iter().map(|body| Outgoing { body, group: None, deduplication_id: None }).collect();
             let sent = producer.send(&outgoing).await;
             bar.inc(sent.len() as u64);
             match sent.into_iter().find(|sent| *sent != Sent::Done) {
@@ -178,9 +174,8 @@ async fn watch_and_close(
     let mut closed_at: Option<Instant> = None;
     let mut open_again = false;
     loop {
-        let committed: i64 = sqlx::query_scalar("SELECT coalesce(sum(last_position), 0) FROM customers")
-            .fetch_one(&mut ledger)
-            .await?;
+        let committed: i64 =
+            sqlx::query_scalar("SELECT coalesce(sum(last_position), 0) FROM customers").fetch_one(&mut ledger).await?;
         let committed = committed.unsigned_abs();
         bar.set_position(committed);
         let status = seen.borrow().clone();

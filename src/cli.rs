@@ -31,13 +31,14 @@ const MISUSED: u8 = 2;
 #[derive(Debug, Parser)]
 #[command(name = "millrace", version, arg_required_else_help = true, after_help = AFTER)]
 struct Cli {
-    /// The settings: a TOML file; MILLRACE__SECTION__KEY in the environment wins over it
-    #[arg(long, global = true, value_name = "FILE", env = "MILLRACE_CONFIG")]
+    #[arg(long, global = true, value_name = "FILE", env = "MILLRACE_CONFIG", help = SETTINGS)]
     config: Option<PathBuf>,
 
     #[command(subcommand)]
     command: Command,
 }
+
+const SETTINGS: &str = "The settings: a TOML file; MILLRACE__SECTION__KEY in the environment wins over it";
 
 const AFTER: &str = "Exit code: 0 done, 1 failed, 2 used wrongly.\n\
     Every setting: config/millrace.toml. First steps: millrace --config config/local.toml migrate";

@@ -1,1 +1,5 @@
-//! Not yet.
+//! The pure core: simulated against strict stand-ins, and fed by hand. No tokio, no server, no clock.
+
+mod directed;
+mod sim;
+mod simulation;

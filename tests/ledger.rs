@@ -1,3 +1,7 @@
 //! The ledger's promises, over every store that keeps them.
+#![allow(clippy::unwrap_used, reason = "a test may unwrap")]
 
+mod contract;
 mod effects;
+mod postgres;
+mod sqlite;

@@ -118,9 +118,11 @@ fn unreached(error: &InboxError) -> Finding {
         InboxErrorClass::Away => {
             Finding::away("queue", found, "look at inbox.queue_url, AWS_ENDPOINT_URL_SQS, and the way to SQS")
         }
-        InboxErrorClass::Refused => {
-            Finding::refused("queue", found, "look at inbox.queue_url, AWS_REGION, and sqs:GetQueueAttributes of the role")
-        }
+        InboxErrorClass::Refused => Finding::refused(
+            "queue",
+            found,
+            "look at inbox.queue_url, AWS_REGION, and sqs:GetQueueAttributes of the role",
+        ),
     }
 }
 

@@ -175,11 +175,8 @@ fn judge(preflight: &Preflight) -> Result<String, String> {
 
 /// Whether the ledger belongs to this queue. False when it could not be asked.
 async fn bound(config: &Config, ledger: &AnyLedger, queue: &QueueFacts) -> Result<bool, String> {
-    let source = Source {
-        ordering: config.inbox.ordering,
-        queue_arn: queue.arn.clone(),
-        queue_created_at: queue.created_at,
-    };
+    let source =
+        Source { ordering: config.inbox.ordering, queue_arn: queue.arn.clone(), queue_created_at: queue.created_at };
     match ledger.bind(&source).await {
         Ok(Binding::Bound) => Ok(true),
         Ok(Binding::Other(other)) => Err(format!(

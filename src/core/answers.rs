@@ -26,6 +26,8 @@ impl<P: Clone> Core<P> {
             let lane = self.lanes.get_mut(customer).expect("a busy lane stays");
             match verdict {
                 ParkVerdict::Parked => {
+                    lane.tries = 0;
+                    lane.pressed = false;
                     if let Some(held) = lane.orders.remove(place) {
                         self.finish(&held, Outcome::Parked);
                     }
@@ -35,12 +37,10 @@ impl<P: Clone> Core<P> {
                         self.suspect(customer, vec![(*place, held)]);
                     }
                 }
-                // What we believed of the customer is old: try its head, and learn.
                 ParkVerdict::NotEarly | ParkVerdict::Again => {
-                    lane.upto = None;
-                    lane.blocked = false;
-                    lane.early_since = None;
-                    lane.pressed = false;
+                    if verdict == ParkVerdict::NotEarly {
+                        lane.doubt();
+                    }
                     if lane.not_before.is_none_or(|at| at <= self.now) {
                         lane.tries += 1;
                         self.again_later(customer);
@@ -63,7 +63,7 @@ impl<P: Clone> Core<P> {
                 return;
             }
         };
-        self.went_well();
+        self.stumbles.0 = 0;
         for (suspect, found) in suspects.into_iter().zip(found) {
             let Suspect { customer, place, held } = suspect;
             match found {
@@ -86,15 +86,19 @@ impl<P: Clone> Core<P> {
 
     /// The ledger knows nothing of it: back into its lane, to be judged there again.
     fn unsuspect(&mut self, customer: CustomerId, place: Place, mut held: Held<P>) {
-        if self.stop.is_some() {
-            self.finish(&held, Outcome::Returned);
-            return;
-        }
+        held.parked = false;
         held.tries += 1;
         let tries = held.tries;
         let lane = self.lanes.entry(customer.clone()).or_insert_with(Lane::new);
-        lane.orders.insert(place, held);
         lane.upto = None;
+        match lane.same(place.0, &held.id, held.digest) {
+            Some(same) => same.copies.extend(held.deliveries()),
+            None if held.delivery.is_some() => {
+                lane.orders.insert(place, held);
+            }
+            // Nobody waits for it.
+            None => {}
+        }
         if tries > 1 {
             lane.tries = tries;
             self.again_later(&customer);
@@ -111,23 +115,35 @@ impl<P: Clone> Core<P> {
             }
         };
         if !runs.is_empty() {
-            self.went_well();
+            self.stumbles.0 = 0;
         }
         for run in runs {
-            let Some(lane) = self.lanes.get_mut(&run.customer) else { continue };
-            let over = lane.advance(self.settings.ordering, run.upto);
-            // What is parked beyond this run is asked for when the run is committed.
-            lane.parked = run.parked;
-            lane.parked_run = ParkedRun::None;
-            self.suspect(&run.customer, over);
-            if self.stop.is_none() {
-                for order in run.orders {
-                    self.arrive(order, None);
-                }
-            }
+            self.take_run(run);
         }
         for customer in &customers {
             self.free(customer);
+        }
+    }
+
+    fn take_run(&mut self, run: Loaded<P>) {
+        let Loaded { customer, upto, parked, orders } = run;
+        let Some(lane) = self.lanes.get_mut(&customer) else { return };
+        let over = lane.advance(self.settings.ordering, upto);
+        // What is parked beyond this run is asked for when the run is committed.
+        lane.parked = parked;
+        lane.parked_run = ParkedRun::None;
+        self.suspect(&customer, over);
+        if self.stop.is_none() {
+            for order in orders {
+                self.arrive(order, None);
+            }
+        }
+        let Some(lane) = self.lanes.get_mut(&customer) else { return };
+        if self.settings.ordering != Ordering::Gapless && parked > 0 && !lane.orders.values().any(|held| held.parked) {
+            // Parked orders stand before ours, and none of them can be committed: they are copies of ended ones, which
+            // a sweep removes, or the customer is blocked, which the next verdict says.
+            lane.tries += 1;
+            self.again_later(&customer);
         }
     }
 
@@ -152,16 +168,13 @@ impl<P: Clone> Core<P> {
                 self.went_well();
             }
             Ok(CaseVerdict::NotNext) => {
-                // A stale verdict: it is judged anew. A malformed message at a passed place is looked up.
-                lane.upto = None;
+                // A stale verdict: it is judged anew. It keeps its place, so that nothing passes it.
                 if let Some(held) = lane.orders.get_mut(&place) {
                     held.fault = None;
-                    if held.malformed
-                        && let Some(held) = lane.orders.remove(&place)
-                    {
-                        self.suspect(customer, vec![(place, held)]);
-                    }
                 }
+                lane.doubt();
+                lane.tries += 1;
+                self.again_later(customer);
                 self.went_well();
             }
             Ok(CaseVerdict::Blocked) => {
@@ -200,7 +213,7 @@ impl<P: Clone> Core<P> {
     }
 
     pub(super) fn swept(&mut self, ready: Vec<CustomerId>, gaps: Option<Vec<Gap>>) {
-        self.went_well();
+        self.stumbles.0 = 0;
         if let Some(gaps) = gaps {
             for gap in &gaps {
                 if !self.gaps.iter().any(|known| known.customer == gap.customer && known.missing == gap.missing) {

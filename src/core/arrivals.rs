@@ -2,7 +2,7 @@
 
 use super::batch::{LooseCase, Suspect};
 use super::deliveries::DeliveryNo;
-use super::lane::{Held, Lane, Lock, Next, Place};
+use super::lane::{Held, Lane, Lock, Next, ParkedRun, Place};
 use super::time::Time;
 use super::{Arrival, Core};
 use crate::ledger::CaseKind;
@@ -44,16 +44,11 @@ impl<P: Clone> Core<P> {
             }
             return;
         }
-        let same = lane
-            .orders
-            .range_mut((rank, 0)..=(rank, u64::MAX))
-            .map(|(_, other)| other)
-            .find(|other| other.id == held.id && other.digest == held.digest);
-        match (same, delivery) {
+        match (lane.same(rank, &held.id, held.digest), delivery) {
             (Some(same), Some(no)) if same.delivery.is_none() => same.delivery = Some(no),
             (Some(same), Some(no)) => same.copies.push(no),
-            // Loaded, and delivered again meanwhile: one is enough.
-            (Some(_), None) => {}
+            // Loaded, and delivered again meanwhile: one is enough, and it goes where parked orders go.
+            (Some(same), None) => same.parked = true,
             (None, _) => {
                 lane.orders.insert(place, held);
             }
@@ -72,9 +67,17 @@ impl<P: Clone> Core<P> {
             return;
         }
         let mut next = lane.next(&self.settings, self.now);
+        let again_at = self.now.after(self.settings.lease);
         if next == Next::Lock && self.leases.unreachable(self.now) {
-            lane.lock = Lock::Without;
+            lane.lock = Lock::Without { again_at };
             next = lane.next(&self.settings, self.now);
+        }
+        if matches!(next, Next::Write(_))
+            && matches!(lane.lock, Lock::Without { again_at } if again_at <= self.now)
+            && !self.leases.unreachable(self.now)
+        {
+            lane.lock = Lock::Without { again_at };
+            self.leases.ask(customer.clone());
         }
         let timer = match next {
             Next::Idle => {
@@ -168,9 +171,9 @@ impl<P: Clone> Core<P> {
             }
             if !lane.busy {
                 lane.orders.clear();
-                lane.upto = None;
-                lane.blocked = false;
-                lane.parked_run = super::lane::ParkedRun::None;
+                lane.doubt();
+                lane.parked_run = ParkedRun::None;
+                lane.early_since = None;
             }
         }
         for no in ended {

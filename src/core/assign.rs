@@ -134,13 +134,19 @@ impl<P: Clone> Core<P> {
 
     fn choose_park(&mut self) -> Option<Busy<P>> {
         let mut orders: Vec<(CustomerId, Place)> = Vec::new();
+        let mut seen: BTreeMap<EntryId, CustomerId> = BTreeMap::new();
+        let mut later = Vec::new();
         while orders.len() < self.settings.batch_max {
             let Some(customer) = self.next_ready(Step::Park) else { break };
             let room = self.settings.batch_max - orders.len();
             let lane = self.lane(&customer);
             lane.unload();
-            lane.busy = !lane.orders.is_empty();
-            orders.extend(lane.orders.keys().take(room).map(|place| (customer.clone(), *place)));
+            let places = lane.park_run(&customer, room, &mut seen);
+            lane.busy = !places.is_empty();
+            orders.extend(places.into_iter().map(|place| (customer.clone(), place)));
+            later.push(customer);
+        }
+        for customer in later {
             self.review(&customer);
         }
         (!orders.is_empty()).then_some(Busy::Park(orders))

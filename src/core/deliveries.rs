@@ -2,7 +2,7 @@
 //!
 //! A delivery counts as held until SQS has answered its delete or return, so deletes keep up with receives (I12).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::time::{Time, backoff};
@@ -21,8 +21,16 @@ struct Delivery<P> {
     payload: P,
     bytes: u32,
     received: Time,
+    /// When its heartbeat is due. None while one is on its way, and when there will be none any more.
+    beat_at: Option<Time>,
+    /// A heartbeat is on its way. A return has to wait for it: overtaken, it would hide the message again.
+    beating: bool,
     /// Extending failed for good: the message comes again by itself.
     lost: bool,
+    /// It ended, and SQS has not answered yet.
+    ended: bool,
+    /// It is to be handed back.
+    returning: bool,
     tries: u32,
 }
 
@@ -37,11 +45,11 @@ enum Kind {
 /// Numbers for the report at the end and for the status page.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(super) struct Counts {
-    /// Ended with their message deleted, or to be deleted.
+    /// Ended, and their message deleted.
     pub finished: u64,
     /// Handed back.
     pub returned: u64,
-    /// Handing back failed, or the handle was lost: their visibility timeout has to end first.
+    /// Deleting or handing back failed, or the handle was lost: their visibility timeout has to end first.
     pub at_risk: u64,
 }
 
@@ -51,13 +59,15 @@ pub(super) struct Deliveries<P> {
     next_call: u64,
     held: BTreeMap<DeliveryNo, Delivery<P>>,
     bytes: u64,
-    /// When a heartbeat is due; in order, because every extension is for the same time.
-    heartbeats: VecDeque<(Time, DeliveryNo)>,
+    heartbeats: BTreeSet<(Time, DeliveryNo)>,
+    /// How many have ended and wait for SQS.
+    ending: usize,
     deletes: VecDeque<DeliveryNo>,
     /// Since when the first of `deletes` waits.
     deletes_since: Option<Time>,
     returns: VecDeque<DeliveryNo>,
-    calls: BTreeMap<u64, (Kind, Vec<DeliveryNo>)>,
+    /// The calls on their way, and when they began.
+    calls: BTreeMap<u64, (Kind, Time, Vec<DeliveryNo>)>,
     /// After a failed call: nothing before this time.
     paused_until: Time,
     failures: u32,
@@ -71,7 +81,8 @@ impl<P: Clone> Deliveries<P> {
             next_call: 0,
             held: BTreeMap::new(),
             bytes: 0,
-            heartbeats: VecDeque::new(),
+            heartbeats: BTreeSet::new(),
+            ending: 0,
             deletes: VecDeque::new(),
             deletes_since: None,
             returns: VecDeque::new(),
@@ -100,9 +111,7 @@ impl<P: Clone> Deliveries<P> {
 
     /// Whether SQS has answered for everything that ended.
     pub(super) fn is_settled(&self) -> bool {
-        self.deletes.is_empty()
-            && self.returns.is_empty()
-            && !self.calls.values().any(|(kind, _)| *kind != Kind::Extend)
+        self.ending == 0
     }
 
     /// Takes a delivery that was received by a call begun at `polled`.
@@ -110,36 +119,63 @@ impl<P: Clone> Deliveries<P> {
         let no = self.next_no;
         self.next_no += 1;
         self.bytes += u64::from(bytes);
-        self.held.insert(no, Delivery { payload, bytes, received: polled, lost: false, tries: 0 });
-        self.heartbeats.push_back((polled.after(settings.visibility_timeout / 2), no));
+        let delivery = Delivery {
+            payload,
+            bytes,
+            received: polled,
+            beat_at: None,
+            beating: false,
+            lost: false,
+            ended: false,
+            returning: false,
+            tries: 0,
+        };
+        self.held.insert(no, delivery);
+        self.set_beat(no, Some(polled.after(settings.visibility_timeout / 2)));
         no
     }
 
     /// Ends a delivery: its message is deleted, or handed back when it is returned.
     pub(super) fn end(&mut self, no: DeliveryNo, outcome: Outcome, now: Time, actions: &mut VecDeque<Action<P>>) {
-        let delivery = self.held.get(&no).expect("a delivery ends once");
+        let delivery = self.held.get_mut(&no).expect("a delivery is held until its end");
+        debug_assert!(!delivery.ended, "a delivery ends once");
+        delivery.ended = true;
+        self.ending += 1;
         actions.push_back(Action::Ended { payload: delivery.payload.clone(), outcome });
-        match (outcome, delivery.lost) {
-            (Outcome::Returned, true) => {
-                self.counts.at_risk += 1;
-                self.forget(no);
-            }
-            (Outcome::Returned, false) => self.returns.push_back(no),
-            (_, lost) => {
-                self.counts.finished += 1;
-                if lost {
-                    self.forget(no);
-                } else {
-                    self.deletes.push_back(no);
-                    self.deletes_since.get_or_insert(now);
-                }
-            }
+        if outcome != Outcome::Returned {
+            // Under heartbeats until it is deleted, so that a delete may be tried again.
+            self.deletes.push_back(no);
+            self.deletes_since.get_or_insert(now);
+            return;
+        }
+        delivery.returning = true;
+        let (lost, beating) = (delivery.lost, delivery.beating);
+        self.set_beat(no, None);
+        if lost {
+            self.risk(no);
+        } else if !beating {
+            self.returns.push_back(no);
         }
     }
 
+    fn set_beat(&mut self, no: DeliveryNo, at: Option<Time>) {
+        let Some(delivery) = self.held.get_mut(&no) else { return };
+        if let Some(before) = std::mem::replace(&mut delivery.beat_at, at) {
+            self.heartbeats.remove(&(before, no));
+        }
+        self.heartbeats.extend(at.map(|at| (at, no)));
+    }
+
+    fn risk(&mut self, no: DeliveryNo) {
+        self.counts.at_risk += 1;
+        self.forget(no);
+    }
+
     fn forget(&mut self, no: DeliveryNo) {
+        self.set_beat(no, None);
         if let Some(delivery) = self.held.remove(&no) {
             self.bytes -= u64::from(delivery.bytes);
+            self.ending -= usize::from(delivery.ended);
         }
     }
 
@@ -150,7 +186,7 @@ impl<P: Clone> Deliveries<P> {
         }
         while self.room(Kind::Return, settings) && !self.returns.is_empty() {
             let nos = first(&mut self.returns);
-            self.call(Kind::Return, nos, Duration::ZERO, actions);
+            self.call(Kind::Return, nos, (now, Duration::ZERO), actions);
         }
         let lingered = |since: Option<Time>| since.is_some_and(|since| since.after(settings.ack_linger) <= now);
         while self.room(Kind::Delete, settings)
@@ -158,7 +194,7 @@ impl<P: Clone> Deliveries<P> {
         {
             let nos = first(&mut self.deletes);
             self.deletes_since = (!self.deletes.is_empty()).then_some(now);
-            self.call(Kind::Delete, nos, Duration::ZERO, actions);
+            self.call(Kind::Delete, nos, (now, Duration::ZERO), actions);
         }
         self.beat(settings, now, actions);
     }
@@ -166,35 +202,40 @@ impl<P: Clone> Deliveries<P> {
     /// Extends what is due. What is due within an eighth of the timeout shares the call.
     fn beat(&mut self, settings: &Settings, now: Time, actions: &mut VecDeque<Action<P>>) {
         let timeout = settings.visibility_timeout;
-        while self.heartbeats.front().is_some_and(|(due, _)| *due <= now) && self.room(Kind::Extend, settings) {
+        while self.heartbeats.first().is_some_and(|(due, _)| *due <= now) && self.room(Kind::Extend, settings) {
             let mut nos = Vec::with_capacity(CALL_MAX);
             while nos.len() < CALL_MAX
-                && let Some((due, no)) = self.heartbeats.front().copied()
+                && let Some((due, no)) = self.heartbeats.first().copied()
                 && due <= now.after(timeout / 8)
             {
-                self.heartbeats.pop_front();
-                match self.held.get_mut(&no) {
-                    // SQS ends a message's invisibility 12 h after its receive, whatever is asked.
-                    Some(delivery) if now.since(delivery.received) >= settings.hold_max => delivery.lost = true,
-                    Some(delivery) if !delivery.lost => nos.push(no),
-                    _ => {}
-                }
+                self.set_beat(no, None);
+                let delivery = self.held.get_mut(&no).expect("a heartbeat is of something held");
+                // SQS ends a message's invisibility 12 h after its receive, whatever is asked.
+                delivery.lost = now.since(delivery.received) >= settings.hold_max;
+                delivery.beating = !delivery.lost;
+                nos.extend(delivery.beating.then_some(no));
             }
             if !nos.is_empty() {
-                self.call(Kind::Extend, nos, timeout, actions);
+                self.call(Kind::Extend, nos, (now, timeout), actions);
             }
         }
     }
 
     fn room(&self, kind: Kind, settings: &Settings) -> bool {
-        self.calls.values().filter(|(other, _)| *other == kind).count() < settings.calls_max
+        self.calls.values().filter(|(other, ..)| *other == kind).count() < settings.calls_max
     }
 
-    fn call(&mut self, kind: Kind, nos: Vec<DeliveryNo>, timeout: Duration, actions: &mut VecDeque<Action<P>>) {
+    fn call(
+        &mut self,
+        kind: Kind,
+        nos: Vec<DeliveryNo>,
+        (now, timeout): (Time, Duration),
+        actions: &mut VecDeque<Action<P>>,
+    ) {
         let call = self.next_call;
         self.next_call += 1;
         let payloads = nos.iter().filter_map(|no| self.held.get(no)).map(|held| held.payload.clone()).collect();
-        self.calls.insert(call, (kind, nos));
+        self.calls.insert(call, (kind, now, nos));
         actions.push_back(match kind {
             Kind::Delete => Action::Delete { call, payloads },
             Kind::Return | Kind::Extend => Action::SetVisibility { call, payloads, timeout },
@@ -210,7 +251,7 @@ impl<P: Clone> Deliveries<P> {
         now: Time,
         seed: &mut u64,
     ) {
-        let Some((kind, nos)) = self.calls.remove(&call) else { return };
+        let Some((kind, begun, nos)) = self.calls.remove(&call) else { return };
         let answers = match answer {
             Ok(answers) => {
                 self.failures = 0;
@@ -218,7 +259,9 @@ impl<P: Clone> Deliveries<P> {
             }
             Err(error) => {
                 self.failures += 1;
-                let pause = backoff(settings.inbox_backoff, settings.inbox_backoff_max, self.failures, seed);
+                // Heartbeats pause with the others, so the pause stays small beside the visibility timeout.
+                let longest = settings.inbox_backoff_max.min(settings.visibility_timeout / 8);
+                let pause = backoff(settings.inbox_backoff, longest, self.failures, seed);
                 self.paused_until = now.after(pause);
                 vec![Settled::Again(error.message); nos.len()]
             }
@@ -228,7 +271,7 @@ impl<P: Clone> Deliveries<P> {
             match kind {
                 Kind::Delete => self.deleted(no, &answer, settings, now),
                 Kind::Return => self.returned(no, &answer, settings),
-                Kind::Extend => self.extended(no, &answer, settings, now),
+                Kind::Extend => self.extended(no, &answer, settings, (begun, now)),
             }
         }
     }
@@ -241,7 +284,11 @@ impl<P: Clone> Deliveries<P> {
                 self.deletes_since.get_or_insert(now);
             }
             // It comes again, and the ledger says that it is a duplicate.
-            _ => self.forget(no),
+            Settled::Again(_) => self.risk(no),
+            Settled::Done | Settled::Gone(_) => {
+                self.counts.finished += 1;
+                self.forget(no);
+            }
         }
     }
 
@@ -253,20 +300,22 @@ impl<P: Clone> Deliveries<P> {
                 self.counts.returned += 1;
                 self.forget(no);
             }
-            Settled::Again(_) | Settled::Gone(_) => {
-                self.counts.at_risk += 1;
-                self.forget(no);
-            }
+            Settled::Again(_) | Settled::Gone(_) => self.risk(no),
         }
     }
 
-    fn extended(&mut self, no: DeliveryNo, answer: &Settled, settings: &Settings, now: Time) {
+    /// An extension counts from before it was asked for.
+    fn extended(&mut self, no: DeliveryNo, answer: &Settled, settings: &Settings, (begun, now): (Time, Time)) {
         let Some(delivery) = self.held.get_mut(&no) else { return };
-        match answer {
-            Settled::Done => self.heartbeats.push_back((now.after(settings.visibility_timeout / 2), no)),
-            // Soon again, ahead of the others: half of its time is over.
-            Settled::Again(_) => self.heartbeats.push_front((now.after(settings.visibility_timeout / 16), no)),
-            Settled::Gone(_) => delivery.lost = true,
+        delivery.beating = false;
+        delivery.lost = matches!(answer, Settled::Gone(_));
+        match (delivery.returning, answer) {
+            (true, Settled::Gone(_)) => self.risk(no),
+            (true, _) => self.returns.push_back(no),
+            (false, Settled::Done) => self.set_beat(no, Some(begun.after(settings.visibility_timeout / 2))),
+            // Soon again: half of its time is over.
+            (false, Settled::Again(_)) => self.set_beat(no, Some(now.after(settings.visibility_timeout / 16))),
+            (false, Settled::Gone(_)) => {}
         }
     }
 
@@ -284,7 +333,7 @@ impl<P: Clone> Deliveries<P> {
             .deletes_since
             .filter(|_| self.room(Kind::Delete, settings))
             .map(|since| if flush { Time::ZERO } else { since.after(settings.ack_linger) });
-        let beats = self.heartbeats.front().filter(|_| self.room(Kind::Extend, settings)).map(|(due, _)| *due);
+        let beats = self.heartbeats.first().filter(|_| self.room(Kind::Extend, settings)).map(|(due, _)| *due);
         [returns, deletes, beats].into_iter().flatten().min().map(|at| at.max(self.paused_until))
     }
 }

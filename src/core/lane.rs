@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Settings;
 use super::deliveries::DeliveryNo;
 use super::time::Time;
-use crate::order::{Digest, EntryId, Ordering, Rank};
+use crate::order::{CustomerId, Digest, EntryId, Ordering, Rank};
 
 /// The place of an order in a lane: its rank, and the arrival for two that claim the same rank.
 pub(super) type Place = (Rank, u64);
@@ -51,8 +51,9 @@ pub(super) enum Lock {
     Elsewhere { since: Time },
     /// Ours until then.
     Held { until: Time },
-    /// We go on without: the locks are away, or we waited long enough. The ledger decides.
-    Without,
+    /// We go on without: the locks are away, or we waited long enough. The ledger decides. Asked for again at this
+    /// time, without waiting for the answer.
+    Without { again_at: Time },
 }
 
 /// What is known of the customer's parked orders.
@@ -158,7 +159,7 @@ impl<P> Lane<P> {
             Lock::Asked | Lock::Elsewhere { .. } => return Next::Wait(None),
             // Too little of the lease is left for a statement: renew it first. This saves work; it is no safety.
             Lock::Held { until } if until <= now.after(settings.statement_timeout) => return Next::Lock,
-            Lock::Held { .. } | Lock::Without => {}
+            Lock::Held { .. } | Lock::Without { .. } => {}
         }
         if self.blocked {
             return Next::Write(Step::Park);
@@ -173,7 +174,11 @@ impl<P> Lane<P> {
         let Some(((rank, _), head)) = self.orders.first_key_value() else {
             return Next::Write(Step::Load);
         };
-        // Without knowledge the head is tried: the verdict tells where the customer stands.
+        // Without knowledge the head is tried: the verdict tells where the customer stands. After a surprise a load
+        // tells it, because a blocked customer's verdict does not.
+        if self.upto.is_none() && self.parked_run == ParkedRun::Wanted {
+            return Next::Write(Step::Load);
+        }
         if self.upto.is_none_or(|upto| *rank <= upto + 1) {
             return Next::Write(if head.spoilt() { Step::Quarantine } else { Step::Commit });
         }
@@ -240,6 +245,32 @@ impl<P> Lane<P> {
         run
     }
 
+    /// The places to park: one a rank and one an `order_id` in the whole call; `call` has those with their customers.
+    pub(super) fn park_run(
+        &self,
+        customer: &CustomerId,
+        most: usize,
+        call: &mut BTreeMap<EntryId, CustomerId>,
+    ) -> Vec<Place> {
+        let mut run: Vec<Place> = Vec::new();
+        for (place, held) in &self.orders {
+            if run.len() == most {
+                break;
+            }
+            match call.get(&held.id) {
+                _ if run.last().is_some_and(|(rank, _)| *rank == place.0) => {}
+                None => {
+                    call.insert(held.id.clone(), customer.clone());
+                    run.push(*place);
+                }
+                Some(other) if other == customer => {}
+                // Nothing passes it; it is parked, or found to be a conflict, by the next call.
+                Some(_) => break,
+            }
+        }
+        run
+    }
+
     /// The place of the entry that [`Step::Quarantine`] means.
     pub(super) fn spoilt_head(&self, ordering: Ordering) -> Option<Place> {
         let first_parked = || self.orders.iter().find(|(_, held)| held.parked);
@@ -248,6 +279,12 @@ impl<P> Lane<P> {
             Ordering::Fifo | Ordering::None => first_parked().or_else(|| self.orders.first_key_value()),
         };
         head.filter(|(_, held)| held.spoilt()).map(|(place, _)| *place)
+    }
+
+    /// The same entry at this rank, if it is here already.
+    pub(super) fn same(&mut self, rank: Rank, id: &EntryId, digest: Digest) -> Option<&mut Held<P>> {
+        let there = self.orders.range_mut((rank, 0)..=(rank, u64::MAX));
+        there.map(|(_, held)| held).find(|held| held.id == *id && held.digest == digest)
     }
 
     /// Learns where the ledger stands, and takes out what is over by that.
@@ -260,6 +297,15 @@ impl<P> Lane<P> {
         self.pressed = false;
         let rest = self.orders.split_off(&(upto.saturating_add(1), 0));
         std::mem::replace(&mut self.orders, rest).into_iter().collect()
+    }
+
+    /// What was believed of the customer is wrong: the ledger is to tell where it stands and what is parked.
+    pub(super) fn doubt(&mut self) {
+        self.unload();
+        self.upto = None;
+        self.blocked = false;
+        self.pressed = false;
+        self.parked_run = ParkedRun::Wanted;
     }
 
     /// Forgets what nobody waits for: orders whose deliveries were handed back.

@@ -1,7 +1,7 @@
 //! The locks: asked for, renewed and released in batches; one call of each kind at a time, so that calls grow with
 //! the load instead of multiplying.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::time::{Time, backoff};
 use super::{Action, Settings};
@@ -23,7 +23,7 @@ pub enum LockCall {
 pub(super) struct Leases {
     take: VecDeque<CustomerId>,
     renew: VecDeque<CustomerId>,
-    release: VecDeque<CustomerId>,
+    release: BTreeSet<CustomerId>,
     /// Customers whose lock is elsewhere, asked for again at `retry_at` in one go.
     pub elsewhere: Vec<CustomerId>,
     retry_at: Time,
@@ -46,7 +46,7 @@ impl Leases {
         Self {
             take: VecDeque::new(),
             renew: VecDeque::new(),
-            release: VecDeque::new(),
+            release: BTreeSet::new(),
             elsewhere: Vec::new(),
             retry_at: Time::ZERO,
             on_way: [None, None, None],
@@ -66,6 +66,8 @@ impl Leases {
     }
 
     pub(super) fn ask(&mut self, customer: CustomerId) {
+        // A release that comes after the take would give away what was just taken.
+        self.release.remove(&customer);
         self.take.push_back(customer);
     }
 
@@ -74,7 +76,7 @@ impl Leases {
     }
 
     pub(super) fn release(&mut self, customer: CustomerId) {
-        self.release.push_back(customer);
+        self.release.insert(customer);
     }
 
     /// Puts a customer whose lock is elsewhere on the list for the next round.
@@ -104,19 +106,19 @@ impl Leases {
 
     pub(super) fn pump<P>(&mut self, now: Time, actions: &mut VecDeque<Action<P>>) {
         for call in [LockCall::Take, LockCall::Renew, LockCall::Release] {
-            let queue = match call {
-                LockCall::Take => &mut self.take,
-                LockCall::Renew => &mut self.renew,
-                LockCall::Release => &mut self.release,
-            };
-            let on_way = &mut self.on_way[call as usize];
-            if on_way.is_some() || queue.is_empty() {
+            if self.on_way[call as usize].is_some() {
                 continue;
             }
-            let count = queue.len().min(MAX_CUSTOMERS_A_CALL);
-            let customers: Vec<CustomerId> = queue.drain(..count).collect();
-            *on_way = Some((now, customers.clone()));
-            actions.push_back(Action::Lock { call, customers });
+            let next = || match call {
+                LockCall::Take => self.take.pop_front(),
+                LockCall::Renew => self.renew.pop_front(),
+                LockCall::Release => self.release.pop_first(),
+            };
+            let customers: Vec<CustomerId> = std::iter::from_fn(next).take(MAX_CUSTOMERS_A_CALL).collect();
+            if !customers.is_empty() {
+                self.on_way[call as usize] = Some((now, customers.clone()));
+                actions.push_back(Action::Lock { call, customers });
+            }
         }
     }
 

@@ -57,6 +57,8 @@ impl<P: Clone> Core<P> {
         let Some(lane) = self.lanes.get_mut(customer) else { return };
         let since = match lane.lock {
             Lock::Elsewhere { since } => since,
+            // It goes on without anyway.
+            Lock::Without { .. } => return,
             _ => self.now,
         };
         lane.lock = Lock::Elsewhere { since };
@@ -68,7 +70,7 @@ impl<P: Clone> Core<P> {
             if let Some(lane) = self.lanes.get_mut(&customer)
                 && matches!(lane.lock, Lock::Asked | Lock::Elsewhere { .. })
             {
-                lane.lock = Lock::Without;
+                lane.lock = Lock::Without { again_at: self.now.after(self.settings.lease) };
                 self.review(&customer);
             }
         }

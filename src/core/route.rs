@@ -36,17 +36,19 @@ pub enum Route {
 pub(super) struct Routing {
     pub route: Route,
     failures: u32,
-    /// What was held at the time has been handed back already.
-    returned: bool,
+    /// Since when what is held waits for the ledger; none when there is nothing to hand back.
+    kept_since: Option<Time>,
 }
 
 impl Routing {
     pub(super) fn new() -> Self {
-        Self { route: Route::Direct, failures: 0, returned: false }
+        Self { route: Route::Direct, failures: 0, kept_since: None }
     }
 
     /// Stops sending. An outage that goes on keeps its beginning.
     pub(super) fn hold(&mut self, now: Time, reason: &str, settings: &Settings, seed: &mut u64) {
+        // What was received or came back to us since the last return is kept for its own time.
+        self.kept_since.get_or_insert(now);
         let since = match self.route {
             Route::Hold { .. } => return,
             Route::Direct => now,
@@ -82,7 +84,7 @@ impl Routing {
         }
         if self.route == Route::Direct {
             self.failures = 0;
-            self.returned = false;
+            self.kept_since = None;
         }
     }
 
@@ -100,18 +102,17 @@ impl Routing {
         matches!(self.route, Route::Direct | Route::HalfOpen { .. })
     }
 
-    /// Whether what is held has to be handed back now: once for each outage.
+    /// Whether what is held has to be handed back now.
     pub(super) fn gives_back(&mut self, now: Time, settings: &Settings) -> bool {
-        let due = !self.returned && self.keep_ends(settings).is_some_and(|at| at <= now);
-        self.returned |= due;
+        let due = self.keep_ends(settings).is_some_and(|at| at <= now);
+        if due {
+            self.kept_since = None;
+        }
         due
     }
 
     fn keep_ends(&self, settings: &Settings) -> Option<Time> {
-        match self.route {
-            Route::Hold { since, .. } | Route::Probing { since, .. } => Some(since.after(settings.hold_keep)),
-            Route::Direct | Route::HalfOpen { .. } => None,
-        }
+        self.kept_since.filter(|_| !self.receives()).map(|since| since.after(settings.hold_keep))
     }
 
     pub(super) fn wake_at(&self, settings: &Settings) -> Option<Time> {
@@ -119,7 +120,6 @@ impl Routing {
             Route::Hold { probe_at, .. } => Some(probe_at),
             _ => None,
         };
-        let keep = self.keep_ends(settings).filter(|_| !self.returned);
-        [probe, keep].into_iter().flatten().min()
+        [probe, self.keep_ends(settings)].into_iter().flatten().min()
     }
 }

@@ -54,7 +54,7 @@ impl<P: Clone> Core<P> {
             bytes: self.deliveries.bytes(),
             lanes: self.lanes.len(),
             lanes_waiting_for_lock: count(&|lane| matches!(lane.lock, Lock::Asked | Lock::Elsewhere { .. })),
-            lanes_without_lock: count(&|lane| lane.lock == Lock::Without),
+            lanes_without_lock: count(&|lane| matches!(lane.lock, Lock::Without { .. })),
             lanes_blocked: count(&|lane| lane.blocked),
             early: self.lanes.values().filter(early).map(|lane| lane.orders.len()).sum(),
             parked: self.lanes.values().map(|lane| lane.parked).sum(),

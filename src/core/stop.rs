@@ -45,11 +45,6 @@ impl<P: Clone> Core<P> {
             done: false,
         });
         self.leases.stop_asking();
-        let loose = self.suspects.drain(..).map(|suspect| suspect.held);
-        let loose: Vec<_> = loose.chain(self.cases.drain(..).map(|case| case.held)).collect();
-        for held in loose {
-            self.finish(&held, Outcome::Returned);
-        }
         let customers: Vec<CustomerId> = self.lanes.keys().cloned().collect();
         for customer in customers {
             self.close_lane(&customer);
@@ -72,10 +67,25 @@ impl<P: Clone> Core<P> {
         }
     }
 
-    /// With the ledger away what is unknown stays unknown, and whoever gets the messages next finds out.
-    pub(super) fn abandon_unknown(&mut self) {
-        if self.stop.is_some() && !self.routing.admits(0) && self.slots.iter().all(Option::is_none) {
-            for pending in std::mem::take(&mut self.pending) {
+    /// Hands back what no write is on its way for. A commit that would have to wait is not waited for; with the
+    /// ledger away what is unknown stays unknown, and whoever gets the messages next finds out.
+    pub(super) fn abandon(&mut self) {
+        if self.stop.is_none() {
+            return;
+        }
+        let loose = self.suspects.drain(..).map(|suspect| suspect.held);
+        let loose: Vec<_> = loose.chain(self.cases.drain(..).map(|case| case.held)).collect();
+        for held in loose {
+            self.finish(&held, Outcome::Returned);
+        }
+        let admitted = self.routing.admits(0);
+        let idle = self.slots.iter().all(Option::is_none);
+        for pending in std::mem::take(&mut self.pending) {
+            let keep =
+                if pending.batch.resolve { admitted || !idle } else { admitted && pending.not_before <= self.now };
+            if keep {
+                self.pending.push_back(pending);
+            } else {
                 self.release_lanes(&pending.batch);
             }
         }

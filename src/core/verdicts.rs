@@ -58,19 +58,25 @@ impl<P: Clone> Core<P> {
     fn judged(&mut self, customer: &CustomerId, places: &[Place], verdict: Verdict, parked_batch: bool) {
         let ordering = self.settings.ordering;
         let lane = self.lanes.get_mut(customer).expect("a busy lane stays");
-        let tries = std::mem::take(&mut lane.tries);
         match verdict {
             Verdict::Committed { upto, parked, known } => {
-                self.progress += places.len() as u64;
+                self.progress += (places.len() - known.len()) as u64;
                 let ended: Vec<(Place, Held<P>)> =
                     places.iter().filter_map(|place| Some((*place, lane.orders.remove(place)?))).collect();
                 let over = lane.advance(ordering, upto);
                 lane.blocked = false;
                 lane.learn_parked(parked);
+                if known.len() < places.len() {
+                    lane.tries = 0;
+                } else if parked > 0 {
+                    // Copies of ended orders: a sweep removes them.
+                    lane.tries += 1;
+                    self.again_later(customer);
+                }
                 self.suspect(customer, over);
                 for (place, held) in ended {
                     if known.contains(&held.id) {
-                        self.suspect(customer, vec![(place, held)]);
+                        self.suspects.push_back(Suspect { customer: customer.clone(), place, held });
                     } else {
                         if held.parked {
                             self.actions.push_back(Action::Unparked { payload: held.payload.clone() });
@@ -81,10 +87,11 @@ impl<P: Clone> Core<P> {
             }
             Verdict::GateClosed => {}
             Verdict::Locked => {
-                lane.tries = tries + 1;
+                lane.tries += 1;
                 self.again_later(customer);
             }
             Verdict::Behind(upto) => {
+                lane.tries = 0;
                 let over = lane.advance(ordering, upto);
                 self.suspect(customer, over);
             }
@@ -96,6 +103,7 @@ impl<P: Clone> Core<P> {
                 lane.learn_parked(parked);
             }
             Verdict::Blocked => {
+                lane.tries = 0;
                 lane.blocked = true;
                 lane.unload();
             }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::postgres::{PgSession, Postgres};
 use super::sqlite::{Sqlite, SqliteSession};
 use super::{
-    Batch, Binding, Case, CaseVerdict, ErrorClass, Found, Gap, Gate, Ledger, LedgerError, ParkVerdict, ParkedRun, Placed,
-    Session, Source, Verdict,
+    Batch, Binding, Case, CaseVerdict, ErrorClass, Found, Gap, Gate, Ledger, LedgerError, ParkVerdict, ParkedRun,
+    Placed, Session, Source, Verdict,
 };
 use crate::config::{Config, redacted};
 use crate::order::CustomerId;

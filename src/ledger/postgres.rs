@@ -29,7 +29,7 @@ mod quarantine;
 mod session;
 
 /// An operator's command may take as long as it needs, but not for ever.
-const COMMAND_LIMIT: Duration = Duration::from_secs(600);
+const COMMAND_LIMIT: Duration = Duration::from_mins(10);
 
 /// Held by whoever migrates, so that steps are counted by the one who takes them.
 const MIGRATION_LOCK: i64 = 0x6d69_6c6c_7261_6365;

@@ -153,7 +153,7 @@ impl Reader {
             class: ErrorClass::Away,
             message: format!("no connection for reports within {limit:?}"),
         })?;
-        Ok(Self { connection: connection.map_err(failed)?, is_sqlite })
+        Ok(Self { connection: connection.map_err(|error| failed(&error))?, is_sqlite })
     }
 
     /// Everything about one order.
@@ -242,7 +242,7 @@ impl Reader {
     /// The ledger does not answer, or is not one.
     pub async fn source(&mut self) -> Result<Option<Source>, LedgerError> {
         let sql = "SELECT ordering, queue_arn, CAST(queue_created_at AS text) FROM ledger_source";
-        let rows = sqlx::query(sql).fetch_all(&mut self.connection).await.map_err(failed)?;
+        let rows = sqlx::query(sql).fetch_all(&mut self.connection).await.map_err(|error| failed(&error))?;
         let Some(row) = rows.first() else { return Ok(None) };
         let ordering = match text(row, 0).as_str() {
             "fifo" => Ordering::Fifo,
@@ -267,12 +267,12 @@ impl Reader {
     }
 
     async fn rows(&mut self, sql: &'static str, key: &str) -> Result<Vec<AnyRow>, LedgerError> {
-        sqlx::query(sql).bind(key.to_owned()).fetch_all(&mut self.connection).await.map_err(failed)
+        sqlx::query(sql).bind(key.to_owned()).fetch_all(&mut self.connection).await.map_err(|error| failed(&error))
     }
 }
 
-fn failed(error: sqlx::Error) -> LedgerError {
-    let class = match &error {
+fn failed(error: &sqlx::Error) -> LedgerError {
+    let class = match error {
         sqlx::Error::Database(_) => ErrorClass::Broken,
         _ => ErrorClass::Away,
     };

@@ -30,6 +30,7 @@ mod rank;
 mod session;
 mod source;
 mod sweep;
+mod work;
 mod write;
 
 pub use session::SqliteSession;

@@ -147,3 +147,34 @@ fn a_queue_that_is_away_is_told_and_the_rest_looked_at() {
     let found = rows(&said.out);
     assert_eq!((said.code, state(&found, "queue"), state(&found, "ledger")), (Some(1), "fail".into(), "ok".into()));
 }
+
+/// In fifo the ledger's marks belong to one queue; another one is taken on an operator's word alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_queue_is_accepted_by_an_operator() {
+    let server = Rustack::start().await;
+    let mut program = Program::with_settings();
+    program.set("AWS_ENDPOINT_URL_SQS", &server.endpoint());
+    program.set("MILLRACE__INBOX__ORDERING", "fifo");
+    program.set("MILLRACE__INBOX__QUEUE_URL", &server.create_fifo_queue("first.fifo").await);
+    let (program, said) = program.beside(&["migrate", "--accept-queue"]).await;
+    assert!(said.code == Some(1) && said.err.contains("--actor"), "nobody says so: {}", said.err);
+    let (program, said) = program.beside(&["migrate", "--accept-queue", "--actor", "me"]).await;
+    assert!(said.code == Some(0) && said.out.contains("first.fifo"), "{}{}", said.out, said.err);
+    let (mut program, said) = program.beside(&["check", "--json"]).await;
+    assert_eq!(state(&rows(&said.out), "source"), "ok", "{}", said.out);
+
+    program.set("MILLRACE__INBOX__QUEUE_URL", &server.create_fifo_queue("second.fifo").await);
+    let (program, said) = program.beside(&["check", "--json"]).await;
+    assert_eq!((said.code, state(&rows(&said.out), "source")), (Some(1), "fail".into()));
+    assert!(said.out.contains("first.fifo") && said.out.contains("--accept-queue"), "{}", said.out);
+    let (program, said) = program.beside(&["migrate", "--accept-queue", "--actor", "me", "--json"]).await;
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let (mut program, said) = program.beside(&["check", "--json"]).await;
+    assert_eq!(state(&rows(&said.out), "source"), "ok", "{}", said.out);
+
+    program.set("MILLRACE__INBOX__ORDERING", "gapless");
+    let (_, said) = program.beside(&["check", "--json"]).await;
+    let found = rows(&said.out);
+    let source = found.iter().find(|row| row.0 == "source").unwrap();
+    assert!(source.1 == "fail" && source.2.contains("inbox.ordering = gapless"), "{source:?}");
+}

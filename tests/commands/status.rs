@@ -11,7 +11,7 @@ fn ask(arguments: &[&str], answer: &'static str) -> (Said, String) {
     let server = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let mut program = Program::with_settings();
     program.set("MILLRACE__HTTP__LISTEN", &server.local_addr().expect("it is bound").to_string());
-    let served = thread::spawn(move || {
+    let asked = thread::spawn(move || {
         let (mut connection, _) = server.accept().expect("it is asked");
         let mut request = Vec::new();
         let mut part = [0; 512];
@@ -23,7 +23,7 @@ fn ask(arguments: &[&str], answer: &'static str) -> (Said, String) {
         String::from_utf8(request).expect("HTTP is text")
     });
     let said = program.run(arguments);
-    (said, served.join().expect("the server ends"))
+    (said, asked.join().expect("the server ends"))
 }
 
 #[test]

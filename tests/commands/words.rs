@@ -115,14 +115,9 @@ fn what_is_deployed_fits() {
         let is_alarm = labels.contains(&format!("\"{alarm}\"")) || alarm == "out_of_sequence";
         assert!(is_alarm, "alerts.yml names kind {alarm}, which is none");
     }
-    for (_, alarm) in
-        labels.split("\"kind\": Alarm {").nth(1).unwrap().split('}').next().unwrap().match_indices("= \"").map(
-            |(at, _)| {
-                let rest = &labels.split("\"kind\": Alarm {").nth(1).unwrap()[at + 3..];
-                (at, rest.split('"').next().unwrap())
-            },
-        )
-    {
+    let alarms = labels.split("\"kind\": Alarm {").nth(1).and_then(|rest| rest.split('}').next()).unwrap();
+    for alarm in alarms.split("= \"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+        // These two have a gauge, which says more than their counter.
         let covered = alerts.contains(&format!("\"{alarm}\"")) || ["locks_away", "blocked"].contains(&alarm);
         assert!(covered, "no alert for the alarm {alarm}");
     }

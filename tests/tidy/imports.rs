@@ -7,11 +7,11 @@ use super::source::{File, code, line, words};
 /// From the bottom up. A module uses what stands on the lines above it, never its own line or one below.
 /// `x::*` are the files in the folder of x. What stands nowhere here is a failure, so that a new file gets a place.
 const LAYERS: &[&[&str]] = &[
-    &["order"],
+    &["order", "order::*"],
     &["outcome"],
     // The promises of the ports.
     &["inbox", "locks", "ledger"],
-    &["config"],
+    &["config", "config::*"],
     &["status", "status::*"],
     &["core", "core::*"],
     &["reconnect", "metrics", "metrics::*", "telemetry"],

@@ -7,7 +7,7 @@ use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo};
 use sqlx::types::Type;
 
 use crate::ledger::{ErrorClass, LedgerError, Placed};
-use crate::order::{Digest, Entry};
+use crate::order::{CustomerId, Digest, Entry};
 
 /// A `timestamptz` as PostgreSQL keeps it: microseconds since 2000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl<'a> Entries<'a> {
     pub(super) fn new(orders: impl Iterator<Item = &'a Placed> + Clone) -> Self {
         let entries = orders.clone().map(|placed| &*placed.entry);
         Self {
-            customer: entries.clone().map(|entry| entry.customer().map(|customer| customer.as_str())).collect(),
+            customer: entries.clone().map(|entry| entry.customer().map(CustomerId::as_str)).collect(),
             rank: orders.map(|placed| placed.rank.to_string()).collect(),
             id: entries.clone().map(|entry| entry.id().as_str()).collect(),
             digest: entries.clone().map(|entry| entry.digest().0).collect(),

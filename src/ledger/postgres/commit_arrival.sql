@@ -48,8 +48,8 @@ WITH mr_gate AS MATERIALIZED (
                AND CASE WHEN $18::boolean
                    -- parked_orders is read from the snapshot, so it must be the one of the locked row.
                    THEN s.version = l.version
-                        AND NOT EXISTS (SELECT FROM parked_orders p
-                                        WHERE p.customer_id = r.customer_id AND p.ord < r.first)
+                        AND (SELECT p.ord FROM parked_orders p
+                             WHERE p.customer_id = r.customer_id AND p.ord < r.first LIMIT 1) IS NULL
                    ELSE l.parked = 0
                    END))
 ), mr_copy AS MATERIALIZED (
@@ -58,18 +58,23 @@ WITH mr_gate AS MATERIALIZED (
     -- A copy of another content than the known order is a conflict, and has to stay.
     WHERE g.parked > 0 AND (k.order_id IS NULL OR k.digest IS NULL OR k.digest = o.digest)
 ), mr_unparked AS (
-    DELETE FROM parked_orders p USING mr_copy c
+    DELETE FROM parked_orders p
     WHERE p.order_id = ANY (ARRAY (SELECT order_id FROM mr_copy))
-      AND p.order_id = c.order_id AND p.customer_id = c.customer_id AND p.digest = c.digest
+      AND ((p.order_id, p.customer_id, p.digest) IN (SELECT order_id, customer_id, digest FROM mr_copy)) IS TRUE
     RETURNING p.customer_id
+), mr_moving AS MATERIALIZED (
+    SELECT array_agg(customer_id) AS names, jsonb_object_agg(customer_id, orders) AS orders,
+           jsonb_object_agg(customer_id, high) AS high
+    FROM mr_go WHERE orders > 0 OR parked > 0
+), mr_leaving AS MATERIALIZED (
+    SELECT jsonb_object_agg(customer_id, rows) AS rows
+    FROM (SELECT customer_id, count(*) AS rows FROM mr_unparked GROUP BY customer_id) u
 ), mr_moved AS (
     UPDATE customers l
-    SET last_position = l.last_position + g.orders, mark = greatest(l.mark, g.high),
-        parked = l.parked - coalesce(u.rows, 0)
-    FROM mr_go g
-    LEFT JOIN (SELECT customer_id, count(*) AS rows FROM mr_unparked GROUP BY customer_id) u USING (customer_id)
-    WHERE l.customer_id = ANY (ARRAY (SELECT customer_id FROM mr_go WHERE orders > 0 OR parked > 0))
-      AND l.customer_id = g.customer_id
+    SET last_position = l.last_position + ((SELECT orders FROM mr_moving) ->> l.customer_id)::bigint,
+        mark = greatest(l.mark, ((SELECT high FROM mr_moving) ->> l.customer_id)::numeric),
+        parked = l.parked - coalesce(((SELECT rows FROM mr_leaving) ->> l.customer_id)::bigint, 0)
+    WHERE l.customer_id = ANY ((SELECT names FROM mr_moving)::text[])
     RETURNING l.customer_id, l.last_position, l.mark, l.parked
 ), mr_new AS (
     INSERT INTO customers (customer_id, last_position, mark)
@@ -91,12 +96,18 @@ WITH mr_gate AS MATERIALIZED (
     INSERT INTO orders (order_id, customer_id, position, digest, currency, total_minor, placed_at, body)
     SELECT order_id, customer_id, position, digest, currency, total_minor, placed_at, body
     FROM mr_placed ORDER BY number
+    RETURNING 1
+), mr_written AS MATERIALIZED (
+    -- Whoever asks for this one row waits until all orders are inserted: an order_id that is taken is found here, and
+    -- not as somebody's fault further down.
+    SELECT count(*) FROM mr_orders
 ), mr_line AS (
     SELECT p.order_id, p.customer_id, l.line_number, l.sku, l.quantity, l.unit_price_minor
     FROM ROWS FROM (unnest($13::integer[]), unnest($14::integer[]), unnest($15::text[]), unnest($16::integer[]),
                     unnest($17::bigint[]), generate_series(1, cardinality($13::integer[])))
          AS l (number, line_number, sku, quantity, unit_price_minor, line)
     JOIN mr_placed p USING (number)
+    WHERE EXISTS (SELECT FROM mr_written)
 ), mr_lines AS (
     INSERT INTO order_lines (order_id, line_number, sku, quantity, unit_price_minor)
     SELECT order_id, line_number, sku, quantity, unit_price_minor FROM mr_line

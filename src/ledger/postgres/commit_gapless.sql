@@ -3,8 +3,9 @@
 -- Why it is written like this:
 --  * The customers are locked by nothing but their names, then judged as locked. A condition beside the lock would be
 --    judged on the older snapshot, and the customer would drop out without a verdict.
---  * Tables are reached by `= ANY (names of this batch)` alone, so that a plan made while they were empty stays cheap
---    when they are large. generate_series makes the planner expect many rows of a batch, hence hash joins.
+--  * Tables are reached by `= ANY (names of this batch)` alone and never joined, so that a plan made while they were
+--    empty stays cheap when they are large: values come to the rows of a table through jsonb maps. `(… IN …) IS TRUE`
+--    is a hash table too. generate_series makes the planner expect many rows of a batch, hence hash joins.
 --  * All names begin with mr_, so that a team's effects meet none of them by accident.
 --
 -- $1 gate states  $2 customers, sorted  $3 position before the run  $4 position after it
@@ -36,17 +37,21 @@ WITH mr_gate AS MATERIALIZED (
     -- Only of customers that have parked orders, which are few.
     SELECT o.order_id, o.digest, g.customer_id FROM mr_order o JOIN mr_go g USING (run) WHERE g.parked > 0
 ), mr_unparked AS (
-    DELETE FROM parked_orders p USING mr_copy c
+    DELETE FROM parked_orders p
     WHERE p.order_id = ANY (ARRAY (SELECT order_id FROM mr_copy))
-      AND p.order_id = c.order_id AND p.customer_id = c.customer_id AND p.digest = c.digest
+      AND ((p.order_id, p.customer_id, p.digest) IN (SELECT order_id, customer_id, digest FROM mr_copy)) IS TRUE
     RETURNING p.customer_id
+), mr_moving AS MATERIALIZED (
+    SELECT array_agg(customer_id) AS names, jsonb_object_agg(customer_id, after) AS after FROM mr_go
+), mr_leaving AS MATERIALIZED (
+    SELECT jsonb_object_agg(customer_id, rows) AS rows
+    FROM (SELECT customer_id, count(*) AS rows FROM mr_unparked GROUP BY customer_id) u
 ), mr_moved AS (
     -- `parked` is counted down from the locked row, which is newer than the snapshot.
     UPDATE customers l
-    SET last_position = g.after, parked = l.parked - coalesce(u.rows, 0)
-    FROM mr_go g
-    LEFT JOIN (SELECT customer_id, count(*) AS rows FROM mr_unparked GROUP BY customer_id) u USING (customer_id)
-    WHERE l.customer_id = ANY (ARRAY (SELECT customer_id FROM mr_go)) AND l.customer_id = g.customer_id
+    SET last_position = ((SELECT after FROM mr_moving) ->> l.customer_id)::bigint,
+        parked = l.parked - coalesce(((SELECT rows FROM mr_leaving) ->> l.customer_id)::bigint, 0)
+    WHERE l.customer_id = ANY ((SELECT names FROM mr_moving)::text[])
     RETURNING l.customer_id, l.last_position, l.parked
 ), mr_new AS (
     -- A customer's first order has no row to lock; whoever inserts it first wins.
@@ -68,12 +73,18 @@ WITH mr_gate AS MATERIALIZED (
     INSERT INTO orders (order_id, customer_id, position, digest, currency, total_minor, placed_at, body)
     SELECT order_id, customer_id, position, digest, currency, total_minor, placed_at, body
     FROM mr_placed ORDER BY number
+    RETURNING 1
+), mr_written AS MATERIALIZED (
+    -- Whoever asks for this one row waits until all orders are inserted: an order_id that is taken is found here, and
+    -- not as somebody's fault further down.
+    SELECT count(*) FROM mr_orders
 ), mr_line AS (
     SELECT p.order_id, p.customer_id, l.line_number, l.sku, l.quantity, l.unit_price_minor
     FROM ROWS FROM (unnest($13::integer[]), unnest($14::integer[]), unnest($15::text[]), unnest($16::integer[]),
                     unnest($17::bigint[]), generate_series(1, cardinality($13::integer[])))
          AS l (number, line_number, sku, quantity, unit_price_minor, line)
     JOIN mr_placed p USING (number)
+    WHERE EXISTS (SELECT FROM mr_written)
 ), mr_lines AS (
     INSERT INTO order_lines (order_id, line_number, sku, quantity, unit_price_minor)
     SELECT order_id, line_number, sku, quantity, unit_price_minor FROM mr_line

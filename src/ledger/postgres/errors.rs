@@ -57,10 +57,10 @@ fn class(code: &str, constraint: Option<&str>, step: Step) -> ErrorClass {
     }
     let rows = CODES.iter().filter(|(prefix, _)| code.starts_with(prefix));
     match (rows.max_by_key(|(prefix, _)| prefix.len()), step) {
-        // What writes nothing has no unknown outcome.
-        (Some((_, ErrorClass::Unknown)), Step::Connect | Step::Read) => ErrorClass::Away,
-        // Nobody's order was sent yet: the ledger is busy or in somebody's hands.
-        (Some((_, ErrorClass::Retry | ErrorClass::Timeout)), Step::Connect) => ErrorClass::Away,
+        // What writes nothing has no unknown outcome; and while connecting nobody's order was sent that could be tried
+        // again: the ledger is busy or in somebody's hands.
+        (Some((_, ErrorClass::Unknown)), Step::Connect | Step::Read)
+        | (Some((_, ErrorClass::Retry | ErrorClass::Timeout)), Step::Connect) => ErrorClass::Away,
         (Some((_, class)), _) => *class,
         (None, _) => ErrorClass::Unrecognised,
     }
@@ -102,15 +102,89 @@ pub(super) fn position(error: &sqlx::Error) -> Option<usize> {
 }
 
 fn words(error: &PgDatabaseError) -> String {
-    let mut text = format!("{} (SQLSTATE {}", error.message(), error.code());
-    for (name, value) in [("table", error.table()), ("constraint", error.constraint()), ("detail", error.detail())] {
-        if let Some(value) = value {
-            text.push_str(&format!(", {name} {value}"));
+    let more = [("table", error.table()), ("constraint", error.constraint()), ("detail", error.detail())];
+    let more = more.iter().filter_map(|(name, value)| value.map(|value| format!(", {name} {value}")));
+    let advice = if error.code().starts_with("28") { ": check user and password in ledger.url" } else { "" };
+    format!("{} (SQLSTATE {}{}){advice}", error.message(), error.code(), more.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_the_class_of_what_the_caller_does() {
+        let rows = [
+            ("40001", ErrorClass::Retry),
+            ("40P01", ErrorClass::Retry),
+            ("57014", ErrorClass::Timeout),
+            ("55P03", ErrorClass::Timeout),
+            ("08000", ErrorClass::Unknown),
+            ("08006", ErrorClass::Unknown),
+            ("08007", ErrorClass::Unknown),
+            ("40003", ErrorClass::Unknown),
+            ("53100", ErrorClass::Unknown),
+            ("53300", ErrorClass::Unknown),
+            ("57P01", ErrorClass::Unknown),
+            ("57P02", ErrorClass::Unknown),
+            ("57P03", ErrorClass::Unknown),
+            ("57P05", ErrorClass::Unknown),
+            ("58030", ErrorClass::Unknown),
+            ("XX000", ErrorClass::Unknown),
+            ("25006", ErrorClass::Away),
+            ("28P01", ErrorClass::Away),
+            ("28000", ErrorClass::Away),
+            ("22003", ErrorClass::Fault),
+            ("23514", ErrorClass::Fault),
+            ("23505", ErrorClass::Fault),
+            ("21000", ErrorClass::Fault),
+            ("P0001", ErrorClass::Fault),
+            ("42P01", ErrorClass::Broken),
+            ("42501", ErrorClass::Broken),
+            ("0A000", ErrorClass::Broken),
+            ("3D000", ErrorClass::Broken),
+            ("3F000", ErrorClass::Broken),
+            ("25P02", ErrorClass::Unrecognised),
+            ("25001", ErrorClass::Unrecognised),
+            ("40002", ErrorClass::Unrecognised),
+            ("P0004", ErrorClass::Unrecognised),
+            ("54000", ErrorClass::Unrecognised),
+            ("ZZ999", ErrorClass::Unrecognised),
+        ];
+        for (code, expected) in rows {
+            assert_eq!(class(code, None, Step::Write), expected, "{code}");
+        }
+        for (row, _) in CODES {
+            assert!(rows.iter().any(|(code, _)| code.starts_with(row)), "{row} has no row in this test");
         }
     }
-    text.push(')');
-    if error.code().starts_with("28") {
-        text.push_str(": check user and password in ledger.url");
+
+    #[test]
+    fn a_key_of_orders_is_taken_and_any_other_key_is_a_fault() {
+        for key in KEYS_OF_ORDERS {
+            assert_eq!(class("23505", Some(key), Step::Write), ErrorClass::Taken);
+        }
+        assert_eq!(class("23505", Some("stock_pkey"), Step::Write), ErrorClass::Fault);
+        assert_eq!(class("23514", Some("orders_pkey"), Step::Write), ErrorClass::Fault);
     }
-    text
+
+    #[test]
+    fn what_writes_nothing_has_no_unknown_outcome() {
+        for step in [Step::Connect, Step::Read] {
+            for code in ["08006", "53300", "53400", "57P01", "57P03", "58030", "XX000"] {
+                assert_eq!(class(code, None, step), ErrorClass::Away, "{code}");
+            }
+            assert_eq!(classify(&broken_pipe(), step).class, ErrorClass::Away);
+            assert_eq!(silent(step, 6.0).class, ErrorClass::Away);
+        }
+        assert_eq!(class("55P03", None, Step::Connect), ErrorClass::Away);
+        assert_eq!(class("55P03", None, Step::Read), ErrorClass::Timeout);
+        assert_eq!(classify(&broken_pipe(), Step::Write).class, ErrorClass::Unknown);
+        assert_eq!(classify(&sqlx::Error::RowNotFound, Step::Write).class, ErrorClass::Unknown);
+        assert_eq!(silent(Step::Write, 6.0).class, ErrorClass::Unknown);
+    }
+
+    fn broken_pipe() -> sqlx::Error {
+        sqlx::Error::Io(std::io::ErrorKind::BrokenPipe.into())
+    }
 }

@@ -45,10 +45,12 @@ WITH mr_gate AS MATERIALIZED (
     ORDER BY e.customer_id, e.ord, e.number
     ON CONFLICT DO NOTHING
     RETURNING customer_id, ord, order_id, digest
+), mr_coming AS MATERIALIZED (
+    SELECT array_agg(customer_id) AS names, jsonb_object_agg(customer_id, rows) AS rows
+    FROM (SELECT customer_id, count(*) AS rows FROM mr_parked GROUP BY customer_id) i
 ), mr_counted AS (
-    UPDATE customers l SET parked = l.parked + n.rows
-    FROM (SELECT customer_id, count(*) AS rows FROM mr_parked GROUP BY customer_id) n
-    WHERE l.customer_id = ANY ($2::text[]) AND l.customer_id = n.customer_id
+    UPDATE customers l SET parked = l.parked + ((SELECT rows FROM mr_coming) ->> l.customer_id)::bigint
+    WHERE l.customer_id = ANY ((SELECT names FROM mr_coming)::text[])
 )
 SELECT CASE
            WHEN NOT EXISTS (SELECT FROM mr_gate) THEN 'gate closed'

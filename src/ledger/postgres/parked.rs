@@ -146,6 +146,7 @@ fn answers<T>(
     rows.iter().map(answer).collect()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
 fn unread(error: sqlx::Error) -> LedgerError {
     errors::classify(&error, Step::Read)
 }

@@ -6,7 +6,7 @@ use super::columns::{case_id, unreadable};
 use super::errors::{self, Step};
 use super::session::PgSession;
 use crate::ledger::{Case, CaseVerdict, LedgerError};
-use crate::order::Entry;
+use crate::order::{CustomerId, Entry};
 
 impl PgSession {
     pub(super) async fn put_in_quarantine(&mut self, case: &Case) -> Result<CaseVerdict, LedgerError> {
@@ -15,7 +15,7 @@ impl PgSession {
             Entry::Order(order) => Some(order.order_id.as_str()),
             Entry::Malformed(_) => None,
         };
-        let customer = entry.customer().map(|customer| customer.as_str());
+        let customer = entry.customer().map(CustomerId::as_str);
         let digest = entry.digest().0;
         // Without a customer there is nobody to block.
         let (text, ordering) = match customer {

@@ -15,12 +15,14 @@ WITH mr_gate AS MATERIALIZED (
     WHERE c.parked > 0 AND c.customer_id > $2::text
     ORDER BY c.customer_id LIMIT $3::bigint
 ), mr_copy AS MATERIALIZED (
-    SELECT p.*, EXISTS (SELECT FROM orders o WHERE o.order_id = p.order_id AND o.digest = p.digest)
-             OR EXISTS (SELECT FROM tombstones t WHERE t.order_id = p.order_id AND t.order_id IS NOT NULL
-                        AND t.customer_id = p.customer_id AND ($1::text <> 'gapless' OR t.position = p.ord))
-             OR EXISTS (SELECT FROM quarantined_orders q WHERE q.order_id = p.order_id AND q.digest = p.digest)
-             OR EXISTS (SELECT FROM quarantined_orders q WHERE q.id = p.order_id)
-             AS ended
+    -- Not EXISTS: the planner would rather hash whole tables.
+    SELECT p.*, coalesce(
+        (SELECT true FROM orders o WHERE o.order_id = p.order_id AND o.digest = p.digest LIMIT 1),
+        (SELECT true FROM tombstones t WHERE t.order_id = p.order_id AND t.order_id IS NOT NULL
+         AND t.customer_id = p.customer_id AND ($1::text <> 'gapless' OR t.position = p.ord) LIMIT 1),
+        (SELECT true FROM quarantined_orders q WHERE q.order_id = p.order_id AND q.digest = p.digest LIMIT 1),
+        (SELECT true FROM quarantined_orders q WHERE q.id = p.order_id LIMIT 1),
+        false) AS ended
     FROM mr_seen s CROSS JOIN LATERAL (
         SELECT p.customer_id, p.ord, p.order_id, p.digest, p.malformed, p.body FROM parked_orders p
         WHERE p.customer_id = s.customer_id AND ($1::text <> 'gapless' OR p.ord <= s.last_position)
@@ -33,15 +35,18 @@ WITH mr_gate AS MATERIALIZED (
     ORDER BY l.customer_id
     FOR UPDATE OF l SKIP LOCKED
 ), mr_removed AS (
-    DELETE FROM parked_orders p USING mr_copy c JOIN mr_locked l USING (customer_id)
+    DELETE FROM parked_orders p
     WHERE p.order_id = ANY (ARRAY (SELECT order_id FROM mr_copy WHERE ended OR $1::text = 'gapless'))
-      AND p.order_id = c.order_id AND p.customer_id = c.customer_id AND p.digest = c.digest
-      AND (c.ended OR $1::text = 'gapless')
-    RETURNING p.customer_id, p.ord, p.order_id, p.digest, p.body, c.ended
+      AND ((p.order_id, p.customer_id, p.digest) IN (SELECT order_id, customer_id, digest FROM mr_copy)) IS TRUE
+      AND (p.customer_id IN (SELECT customer_id FROM mr_locked)) IS TRUE
+    RETURNING p.customer_id, p.ord, p.order_id, p.digest, p.body,
+              (p.order_id IN (SELECT order_id FROM mr_copy WHERE ended)) IS TRUE AS ended
+), mr_leaving AS MATERIALIZED (
+    SELECT array_agg(customer_id) AS names, jsonb_object_agg(customer_id, rows) AS rows
+    FROM (SELECT customer_id, count(*) AS rows FROM mr_removed GROUP BY customer_id) r
 ), mr_counted AS (
-    UPDATE customers l SET parked = l.parked - n.rows
-    FROM (SELECT customer_id, count(*) AS rows FROM mr_removed GROUP BY customer_id) n
-    WHERE l.customer_id = ANY (ARRAY (SELECT customer_id FROM mr_locked)) AND l.customer_id = n.customer_id
+    UPDATE customers l SET parked = l.parked - ((SELECT rows FROM mr_leaving) ->> l.customer_id)::bigint
+    WHERE l.customer_id = ANY ((SELECT names FROM mr_leaving)::text[])
 ), mr_case AS (
     INSERT INTO quarantined_orders (id, order_id, customer_id, ord, digest, kind, reason, body, blocks)
     SELECT order_id || '~' || left(encode(digest, 'hex'), 16), order_id, customer_id, ord, digest, 'conflict',
@@ -49,9 +54,10 @@ WITH mr_gate AS MATERIALIZED (
     FROM mr_removed WHERE NOT ended
     ON CONFLICT (id) DO NOTHING
 )
-SELECT s.customer_id, s.blocked_by IS NULL AND CASE WHEN $1::text = 'gapless'
-    THEN EXISTS (SELECT FROM parked_orders p WHERE p.customer_id = s.customer_id AND p.ord = s.last_position + 1)
-    ELSE EXISTS (SELECT FROM parked_orders p WHERE p.customer_id = s.customer_id
-                 AND NOT EXISTS (SELECT FROM mr_copy c WHERE c.ended AND c.order_id = p.order_id))
-    END
+SELECT s.customer_id, s.blocked_by IS NULL AND coalesce(CASE WHEN $1::text = 'gapless'
+    THEN (SELECT true FROM parked_orders p WHERE p.customer_id = s.customer_id AND p.ord = s.last_position + 1 LIMIT 1)
+    ELSE (SELECT true FROM parked_orders p
+          WHERE p.customer_id = s.customer_id
+            AND p.order_id NOT IN (SELECT order_id FROM mr_copy WHERE ended) LIMIT 1)
+    END, false)
 FROM mr_seen s ORDER BY s.customer_id

@@ -1,25 +1,25 @@
 //! The group commit: one verdict for each run, judged on the customers' rows.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteConnection;
 
 use super::customer::{self, Customer, json};
-use super::session::Work;
+use super::work::Work;
 use super::write::{self, Accepted};
 use super::{Terms, errors, gate, rank};
 use crate::ledger::{Batch, LedgerError, Placed, Run, Verdict};
-use crate::order::{CustomerId, Entry, EntryId, Order, Ordering, Rank};
+use crate::order::{CustomerId, Entry, Order, Ordering, Rank};
 
 pub(super) struct Commit<'a> {
     pub(super) batch: &'a Batch,
 }
 
-/// What a run may write, when it may.
-struct Fresh<'a> {
-    orders: Vec<(Rank, &'a Order)>,
-    known: Vec<EntryId>,
+/// The orders of a run: what may be written, and what the ledger knows by name.
+struct Sorted<'a> {
+    fresh: Vec<(Rank, &'a Order)>,
+    known: Vec<&'a Order>,
 }
 
 impl Work for Commit<'_> {
@@ -34,27 +34,43 @@ impl Work for Commit<'_> {
         }
         let names: Vec<_> = runs.iter().map(|run| &run.customer).collect();
         let rows = customer::load(tx, &names).await?;
-        let known = if terms.ordering == Ordering::Gapless { HashSet::new() } else { ended(tx, runs).await? };
+        let known = if terms.ordering == Ordering::Gapless { HashMap::new() } else { ended(tx, runs).await? };
         let lowest = if self.batch.parked { lowest_parked(tx, &names).await? } else { HashMap::new() };
         let mut verdicts = Vec::with_capacity(runs.len());
         let mut accepted = Vec::new();
+        let mut copies = Vec::new();
         let mut changed = BTreeMap::new();
         for run in runs {
             let row = rows.get(run.customer.as_str()).cloned().unwrap_or_default();
-            let fresh = fresh(run, &known)?;
-            let lowest = self.batch.parked.then(|| lowest.get(run.customer.as_str()).copied());
-            if let Some(refused) = refusal(terms.ordering, run, &row, &fresh, lowest)? {
+            let sorted = sort(run, &known)?;
+            let waits = if self.batch.parked {
+                // The run itself is parked: what counts is what stands below it.
+                lowest.get(run.customer.as_str()).is_some_and(|lowest| *lowest < first(run))
+            } else {
+                row.parked > 0
+            };
+            if let Some(refused) = refusal(terms.ordering, run, &row, &sorted, waits)? {
                 verdicts.push(refused);
                 continue;
             }
-            let row = advance(terms.ordering, row, &fresh, &mut accepted)?;
+            let row = advance(terms.ordering, row, &sorted, &mut accepted)?;
             let (upto, parked) = (row.upto(terms.ordering), row.parked());
-            if !fresh.orders.is_empty() {
+            // Where nothing is parked there are no copies, and a blocked customer is left as it is.
+            if parked > 0 && row.head.is_none() {
+                copies.extend(sorted.fresh.iter().map(|(_, order)| *order));
+                // A copy of another content than the known order is a conflict, and has to stay.
+                let same =
+                    |order: &&&Order| known.get(order.order_id.as_str()).is_some_and(|known| known.covers(order));
+                copies.extend(sorted.known.iter().filter(same));
+            }
+            if !sorted.fresh.is_empty() || parked > 0 {
                 changed.insert(run.customer.as_str(), row);
             }
-            verdicts.push(Verdict::Committed { upto, parked, known: fresh.known });
+            let known = sorted.known.iter().map(|order| order.order_id.clone()).collect();
+            verdicts.push(Verdict::Committed { upto, parked, known });
         }
-        let removed = write::orders(tx, terms, &accepted).await?;
+        write::orders(tx, terms, &accepted).await?;
+        let removed = write::unpark(tx, &copies).await?;
         for (name, row) in &mut changed {
             row.parked -= removed.get(*name).copied().unwrap_or(0);
         }
@@ -68,44 +84,46 @@ impl Work for Commit<'_> {
     }
 }
 
-/// The orders of a run that the ledger does not know, and the names of those that it does.
-fn fresh<'a>(run: &'a Run, known: &HashSet<String>) -> Result<Fresh<'a>, LedgerError> {
-    let mut fresh = Fresh { orders: Vec::with_capacity(run.orders.len()), known: Vec::new() };
+fn sort<'a>(run: &'a Run, known: &HashMap<String, End>) -> Result<Sorted<'a>, LedgerError> {
+    let mut sorted = Sorted { fresh: Vec::with_capacity(run.orders.len()), known: Vec::new() };
     for Placed { rank, entry } in &run.orders {
         match &**entry {
             Entry::Malformed(_) => return Err(errors::misuse("a malformed message in a run")),
-            Entry::Order(order) if known.contains(order.order_id.as_str()) => fresh.known.push(order.order_id.clone()),
-            Entry::Order(order) => fresh.orders.push((*rank, order)),
+            Entry::Order(order) if known.contains_key(order.order_id.as_str()) => sorted.known.push(order),
+            Entry::Order(order) => sorted.fresh.push((*rank, order)),
         }
     }
-    Ok(fresh)
+    Ok(sorted)
 }
 
-/// Why a run may not be written. `lowest` is there for a parked run: the lowest rank that is parked, if any is.
+/// A run without orders has nothing to write, and comes to no harm.
+fn first(run: &Run) -> Rank {
+    run.orders.first().map_or(0, |placed| placed.rank)
+}
+
+/// Why a run may not be written. `waits`: in `fifo`, parked orders go first.
 fn refusal(
     ordering: Ordering,
     run: &Run,
     row: &Customer,
-    fresh: &Fresh<'_>,
-    lowest: Option<Option<Rank>>,
+    sorted: &Sorted<'_>,
+    waits: bool,
 ) -> Result<Option<Verdict>, LedgerError> {
-    let first = run.orders.first().ok_or_else(|| errors::misuse("a run without orders"))?.rank;
+    let first = first(run);
     let upto = row.upto(ordering);
-    let Some((fresh_first, _)) = fresh.orders.first() else { return Ok(None) };
+    // Nothing to write, nothing to refuse.
+    let Some((fresh_first, _)) = sorted.fresh.first() else { return Ok(None) };
     let ahead = Verdict::Ahead { upto, parked: row.parked() };
     Ok(match ordering {
-        _ if row.head.is_some() => Some(Verdict::Blocked),
         Ordering::Gapless if first <= upto => Some(Verdict::Behind(upto)),
+        Ordering::Fifo if *fresh_first <= upto => Some(Verdict::Behind(upto)),
+        _ if row.head.is_some() => Some(Verdict::Blocked),
         Ordering::Gapless if first > upto + 1 => Some(ahead),
         Ordering::Gapless => {
-            let follows = (first..).zip(&fresh.orders).all(|(expected, (rank, _))| *rank == expected);
+            let follows = (first..).zip(&sorted.fresh).all(|(expected, (rank, _))| *rank == expected);
             return if follows { Ok(None) } else { Err(errors::misuse("a run with a gap")) };
         }
-        Ordering::Fifo if *fresh_first <= upto => Some(Verdict::Behind(upto)),
-        Ordering::Fifo => match lowest {
-            Some(lowest) => lowest.is_some_and(|lowest| lowest < first).then_some(ahead),
-            None => (row.parked > 0).then_some(ahead),
-        },
+        Ordering::Fifo => waits.then_some(ahead),
         Ordering::None => None,
     })
 }
@@ -114,10 +132,10 @@ fn refusal(
 fn advance<'a>(
     ordering: Ordering,
     mut row: Customer,
-    fresh: &Fresh<'a>,
+    sorted: &Sorted<'a>,
     accepted: &mut Vec<Accepted<'a>>,
 ) -> Result<Customer, LedgerError> {
-    for (rank, order) in &fresh.orders {
+    for (rank, order) in &sorted.fresh {
         row.last_position = match ordering {
             Ordering::Gapless => rank::position(*rank)?,
             Ordering::Fifo | Ordering::None => row.last_position + 1,
@@ -130,14 +148,35 @@ fn advance<'a>(
     Ok(row)
 }
 
+/// The end that a name has.
+enum End {
+    Committed(Vec<u8>),
+    Skipped,
+}
+
+impl End {
+    /// Whether it is the end of this very order. A tombstone ends whatever has the name.
+    fn covers(&self, order: &Order) -> bool {
+        match self {
+            End::Committed(digest) => *digest == order.digest.0,
+            End::Skipped => true,
+        }
+    }
+}
+
 /// Which of the runs' orders have an end already, by name.
-async fn ended(tx: &mut SqliteConnection, runs: &[Run]) -> Result<HashSet<String>, LedgerError> {
+async fn ended(tx: &mut SqliteConnection, runs: &[Run]) -> Result<HashMap<String, End>, LedgerError> {
     let names: Vec<_> = runs.iter().flat_map(|run| run.orders.iter().map(|placed| placed.entry.id())).collect();
-    let sql = "SELECT j.value FROM json_each(?1) j
-         WHERE EXISTS (SELECT 1 FROM orders o WHERE o.order_id = j.value)
-            OR EXISTS (SELECT 1 FROM tombstones t WHERE t.order_id = j.value)";
-    let ended = sqlx::query_scalar(sql).bind(json(&names)).fetch_all(tx).await.map_err(errors::error)?;
-    Ok(ended.into_iter().collect())
+    let sql = "SELECT o.order_id, o.digest FROM json_each(?1) j CROSS JOIN orders o ON o.order_id = j.value
+         UNION ALL
+         SELECT t.order_id, NULL FROM json_each(?1) j CROSS JOIN tombstones t ON t.order_id = j.value";
+    let rows = sqlx::query(sql).bind(json(&names)).fetch_all(tx).await.map_err(errors::error)?;
+    let mut ended = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let digest: Option<Vec<u8>> = row.try_get(1).map_err(errors::error)?;
+        ended.insert(row.try_get(0).map_err(errors::error)?, digest.map_or(End::Skipped, End::Committed));
+    }
+    Ok(ended)
 }
 
 /// The lowest rank that is parked, for each of the customers that have one.

@@ -27,13 +27,6 @@ pub(super) struct Head {
     pub(super) rank: Option<Rank>,
 }
 
-impl Head {
-    /// The entry's own name: `~` is in none, and the digest stands behind it.
-    pub(super) fn name(&self) -> &str {
-        self.id.split_once('~').map_or(&self.id, |(name, _)| name)
-    }
-}
-
 impl Customer {
     /// The rank that has an end, and everything below it.
     pub(super) fn upto(&self, ordering: Ordering) -> Rank {

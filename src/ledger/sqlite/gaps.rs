@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::SqliteConnection;
 
-use super::session::Work;
+use super::work::Work;
 use super::{Terms, errors};
 use crate::ledger::{Gap, LedgerError};
 use crate::order::{CustomerId, Ordering};

@@ -6,7 +6,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::customer::{self, Customer, json};
 use super::quarantine::quarantine_id;
-use super::session::Work;
+use super::work::Work;
 use super::{Terms, errors, rank};
 use crate::ledger::{Found, LedgerError, Placed};
 use crate::order::{Entry, Ordering};
@@ -116,6 +116,8 @@ fn judge(ordering: Ordering, placed: &Placed, known: Known, row: &Customer) -> F
     let digest = &placed.entry.digest().0[..];
     let customer = placed.entry.customer().map(crate::order::CustomerId::as_str);
     let id = placed.entry.id();
+    // A message id stands for one content.
+    let malformed = matches!(*placed.entry, Entry::Malformed(_));
     let blocked = row.head.as_ref().is_some_and(|head| placed.rank > 0 && head.rank == Some(placed.rank));
     let place = known.place.or(blocked.then_some(Place::Blocked));
     if let Some(ended) = known.ended {
@@ -128,11 +130,13 @@ fn judge(ordering: Ordering, placed: &Placed, known: Known, row: &Customer) -> F
     if known.skipped {
         return Found::Ended;
     }
-    if known.quarantined.is_some_and(|quarantined| quarantined == digest) {
+    if known.quarantined.is_some_and(|quarantined| malformed || quarantined == digest) {
         return Found::Quarantined;
     }
     match known.parked {
-        Some((parked, owner)) if parked == digest && Some(owner.as_str()) == customer => return Found::Parked,
+        Some((parked, owner)) if malformed || (parked == digest && Some(owner.as_str()) == customer) => {
+            return Found::Parked;
+        }
         Some(_) => return Found::Conflict(format!("order_id {id} is parked with another content")),
         None => {}
     }

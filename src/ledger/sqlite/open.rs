@@ -72,10 +72,14 @@ async fn check_schema(connection: &mut SqliteConnection, terms: &Terms) -> Resul
     }
 }
 
-/// SQLite opens a file that it may not write without a word; the first lock for writing tells.
+/// SQLite opens a file that it may not write without a word, and begins a transaction on it too: a write tells.
 async fn prove_writer(connection: &mut SqliteConnection) -> Result<(), LedgerError> {
     match connection.begin_with("BEGIN IMMEDIATE").await {
-        Ok(tx) => tx.rollback().await.map_err(errors::error),
+        Ok(mut tx) => {
+            let nothing = sqlx::query("UPDATE gate SET id = id WHERE id = 0").execute(&mut *tx).await;
+            tx.rollback().await.map_err(errors::error)?;
+            nothing.map(drop).map_err(errors::error)
+        }
         // Somebody else is writing, so writes are taken; the wait for them is each call's own.
         Err(error) => match errors::error(error) {
             LedgerError { class: ErrorClass::Timeout, .. } => Ok(()),

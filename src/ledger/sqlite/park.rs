@@ -6,7 +6,8 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteConnection;
 
 use super::customer::{self, Customer, json};
-use super::session::Work;
+use super::quarantine::quarantine_id;
+use super::work::Work;
 use super::{Terms, errors, gate, rank};
 use crate::ledger::{LedgerError, ParkVerdict, Placed};
 use crate::order::{Entry, Ordering, Rank};
@@ -56,7 +57,7 @@ fn judge(ordering: Ordering, placed: &Placed, row: &Customer, taken: &Taken) -> 
         Ordering::Fifo | Ordering::None => placed.rank > upto && (row.head.is_some() || row.parked > 0),
     };
     let head = row.head.as_ref();
-    let at_head = head.is_some_and(|head| head.name() == placed.entry.id().as_str() || head.rank == Some(placed.rank));
+    let at_head = head.is_some_and(|head| head.id == quarantine_id(&placed.entry) || head.rank == Some(placed.rank));
     match placed.entry.customer() {
         _ if !early => ParkVerdict::NotEarly,
         Some(customer) if at_head || taken.has(customer.as_str(), placed) => ParkVerdict::Taken,

@@ -5,7 +5,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use std::sync::Arc;
 
 use super::customer::{self, Customer};
-use super::session::Work;
+use super::work::Work;
 use super::{Terms, errors, rank};
 use crate::ledger::{LedgerError, ParkedRun, Placed};
 use crate::order::{CustomerId, Digest, Entry, EntryId, Malformed, Order, Ordering};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::sqlite::SqliteConnection;
 
 use super::customer::{self, Customer, Head};
-use super::session::Work;
+use super::work::Work;
 use super::{Terms, errors, gate, rank};
 use crate::ledger::{Case, CaseVerdict, LedgerError};
 use crate::order::{Entry, Ordering};
@@ -32,7 +32,8 @@ impl Work for Quarantine<'_> {
         }
         let id = quarantine_id(&self.case.placed.entry);
         let sql = "SELECT EXISTS (SELECT 1 FROM quarantined_orders WHERE id = ?1)";
-        if sqlx::query_scalar(sql).bind(&id).fetch_one(&mut *tx).await.map_err(errors::error)? {
+        let known: bool = sqlx::query_scalar(sql).bind(&id).fetch_one(&mut *tx).await.map_err(errors::error)?;
+        if known && self.case.blocks {
             return Ok(CaseVerdict::Quarantined);
         }
         let Some(customer) = self.case.placed.entry.customer() else {
@@ -104,7 +105,8 @@ impl Quarantine<'_> {
         };
         let sql = "INSERT INTO quarantined_orders
                  (id, order_id, customer_id, ord, digest, kind, reason, body, blocks)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+             ON CONFLICT (id) DO NOTHING";
         sqlx::query(sql)
             .bind(id)
             .bind(order_id)

@@ -9,9 +9,11 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
+use super::work::Work;
 use super::{Sqlite, Terms, commit, errors, gaps, gate, look_up, open, park, parked, quarantine, sweep};
 use crate::ledger::{
-    Batch, Case, CaseVerdict, ErrorClass, Found, Gap, Gate, LedgerError, ParkVerdict, ParkedRun, Placed, Session, Verdict,
+    Batch, Case, CaseVerdict, ErrorClass, Found, Gap, Gate, LedgerError, ParkVerdict, ParkedRun, Placed, Session,
+    Verdict,
 };
 use crate::order::CustomerId;
 
@@ -31,21 +33,6 @@ pub struct SqliteSession {
     deadline: Deadline,
     /// The last customer whose parked copies were looked at.
     swept: String,
-}
-
-/// What one transaction does.
-pub(super) trait Work: Sync {
-    /// What it says.
-    type Answer: Send;
-
-    /// A transaction that only reads sees one state of the file, and waits for nobody.
-    const WRITES: bool;
-
-    fn run(
-        &self,
-        tx: &mut SqliteConnection,
-        terms: &Terms,
-    ) -> impl Future<Output = Result<Self::Answer, LedgerError>> + Send;
 }
 
 /// When SQLite interrupts what it does.
@@ -186,8 +173,9 @@ impl Session for SqliteSession {
 
     async fn sweep(&mut self, limit: u32) -> Result<Vec<CustomerId>, LedgerError> {
         let after = self.swept.clone();
-        self.swept = self.transact(sweep::Remove { after, limit }).await?;
-        self.transact(sweep::Next { limit }).await
+        let swept = self.transact(sweep::Sweep { after, limit }).await?;
+        self.swept = swept.after;
+        Ok(swept.next)
     }
 
     async fn gaps(&mut self, limit: u32, older_than: Duration) -> Result<Vec<Gap>, LedgerError> {

@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteConnection;
 
-use super::session::Work;
+use super::work::Work;
 use super::{Terms, errors, rank};
 use crate::ledger::{Binding, LedgerError, Source};
 use crate::order::Ordering;

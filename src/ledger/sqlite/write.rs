@@ -66,26 +66,35 @@ const COMMITTED_LINES: &str = "INSERT INTO temp.committed_lines
     FROM json_each(?1)";
 
 const PARKED_COPIES: &str = "DELETE FROM parked_orders WHERE rowid IN (
-        SELECT p.rowid FROM json_each(?1) j CROSS JOIN parked_orders p ON p.order_id = j.value ->> 'id'
-        WHERE p.customer_id = j.value ->> 'customer')
+        SELECT p.rowid FROM json_each(?1) j CROSS JOIN parked_orders p ON p.order_id = j.value ->> 0
+        WHERE p.customer_id = j.value ->> 1 AND p.digest = unhex(j.value ->> 2))
     RETURNING customer_id";
 
-/// Writes the orders with everything that belongs to them, and removes their parked copies: how many of each customer.
+/// Writes the orders with everything that belongs to them.
 pub(super) async fn orders(
     tx: &mut SqliteConnection,
     terms: &Terms,
     accepted: &[Accepted<'_>],
-) -> Result<HashMap<String, i64>, LedgerError> {
+) -> Result<(), LedgerError> {
     if accepted.is_empty() {
-        return Ok(HashMap::new());
+        return Ok(());
     }
     let orders = json(&accepted.iter().map(new_order).collect::<Vec<_>>());
     let lines = json(&accepted.iter().flat_map(|accepted| new_lines(accepted.order)).collect::<Vec<_>>());
     execute(tx, ORDERS, &orders).await?;
     execute(tx, LINES, &lines).await?;
     execute(tx, EVENTS, &orders).await?;
-    effects(tx, terms, &orders, &lines).await?;
-    let gone = sqlx::query(PARKED_COPIES).bind(&orders).fetch_all(tx).await.map_err(errors::error)?;
+    effects(tx, terms, &orders, &lines).await
+}
+
+/// Removes the parked copies of these orders: how many of each customer. Another content under the same name is no
+/// copy: it was taken over as parked, and has to be judged.
+pub(super) async fn unpark(tx: &mut SqliteConnection, orders: &[&Order]) -> Result<HashMap<String, i64>, LedgerError> {
+    if orders.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let copies: Vec<_> = orders.iter().map(|o| (&o.order_id, &o.customer_id, o.digest.to_string())).collect();
+    let gone = sqlx::query(PARKED_COPIES).bind(json(&copies)).fetch_all(tx).await.map_err(errors::error)?;
     let mut removed = HashMap::new();
     for row in gone {
         *removed.entry(row.try_get(0).map_err(errors::error)?).or_insert(0) += 1;

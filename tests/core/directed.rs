@@ -1,0 +1,1 @@
+//! Fed by hand.

@@ -1,0 +1,304 @@
+//! A stand-in for the ledger: the semantics of `src/ledger.rs` in plain maps. It checks what is written: once, in
+//! sequence, nothing past an order without an end, quarantine only where it was earned.
+
+mod commit;
+
+pub use commit::error;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use millrace::core::Loaded;
+use millrace::ledger::{CaseKind, CaseVerdict, Found, Gap, Gate, ParkVerdict};
+use millrace::order::{CustomerId, Digest, EntryId, Ordering, Rank};
+
+use super::catalog::{Catalog, Parcel};
+use super::chance::Chance;
+
+#[derive(Debug, Default, Clone)]
+pub struct Customer {
+    pub last: Rank,
+    pub mark: Rank,
+    pub parked: u64,
+    pub blocked_by: Option<(Parcel, EntryId, Digest)>,
+    /// The ids at positions 1 to `last`, tombstones included.
+    pub line: Vec<EntryId>,
+}
+
+#[derive(Debug)]
+pub struct Ledger {
+    pub ordering: Ordering,
+    pub gate: Gate,
+    /// "Blocked" is told before "behind": the promise leaves it open.
+    pub blocked_first: bool,
+    pub faults: bool,
+    pub customers: BTreeMap<CustomerId, Customer>,
+    pub orders: BTreeMap<EntryId, (CustomerId, Digest)>,
+    pub tombstones: BTreeSet<(EntryId, Digest)>,
+    pub parked: BTreeMap<(CustomerId, Rank), Parcel>,
+    pub quarantine: BTreeMap<(EntryId, Digest), CaseKind>,
+    /// Rows that a statement holds which nobody waits for any more.
+    pub held_rows: BTreeSet<CustomerId>,
+    pub commits: usize,
+}
+
+impl Ledger {
+    pub fn new(ordering: Ordering, blocked_first: bool) -> Self {
+        Self {
+            ordering,
+            gate: Gate::Open,
+            blocked_first,
+            faults: true,
+            customers: BTreeMap::new(),
+            orders: BTreeMap::new(),
+            tombstones: BTreeSet::new(),
+            parked: BTreeMap::new(),
+            quarantine: BTreeMap::new(),
+            held_rows: BTreeSet::new(),
+            commits: 0,
+        }
+    }
+
+    /// Where a customer stands: the last position, or the mark.
+    fn upto(&self, customer: &Customer) -> Rank {
+        match self.ordering {
+            Ordering::Gapless => customer.last,
+            Ordering::Fifo => customer.mark,
+            Ordering::None => 0,
+        }
+    }
+
+    fn has_end(&self, id: &EntryId, digest: Digest) -> bool {
+        self.tombstones.contains(&(id.clone(), digest)) || self.orders.get(id).is_some_and(|(_, d)| *d == digest)
+    }
+
+    fn parked_as(&self, catalog: &Catalog, id: &EntryId) -> Option<Parcel> {
+        self.parked.values().copied().find(|parcel| catalog.entry(*parcel).id == *id)
+    }
+
+    /// Whether the ledger has it: the message may be deleted (I3).
+    pub fn has(&self, catalog: &Catalog, entry: usize) -> bool {
+        let entry = &catalog.entries[entry];
+        self.has_end(&entry.id, entry.digest)
+            || self.quarantine.contains_key(&(entry.id.clone(), entry.digest))
+            || self.parked_as(catalog, &entry.id).is_some_and(|parcel| catalog.entry(parcel).digest == entry.digest)
+            // A contested order may lose its parked row to the other one; whether that is right is the ledger's matter.
+            || (entry.contested && self.orders.contains_key(&entry.id))
+    }
+
+    pub fn park(&mut self, orders: &[Parcel], catalog: &Catalog, chance: &mut Chance) -> Vec<ParkVerdict> {
+        if self.gate != Gate::Open {
+            return vec![ParkVerdict::GateClosed; orders.len()];
+        }
+        let mut seen = BTreeSet::new();
+        for parcel in orders {
+            let entry = catalog.entry(*parcel);
+            let place = (entry.customer.clone(), parcel.rank);
+            assert!(seen.insert((Some(place), None)), "a place twice in one park: {orders:?}");
+            assert!(seen.insert((None, Some(entry.id.clone()))), "an order_id twice in one park: {orders:?}");
+        }
+        let locked: BTreeSet<CustomerId> = orders
+            .iter()
+            .filter_map(|parcel| catalog.entry(*parcel).customer.clone())
+            .filter(|customer| self.held_rows.contains(customer) || (self.faults && chance.permille(30)))
+            .collect();
+        orders.iter().map(|parcel| self.park_one(*parcel, catalog, &locked)).collect()
+    }
+
+    fn park_one(&mut self, parcel: Parcel, catalog: &Catalog, locked: &BTreeSet<CustomerId>) -> ParkVerdict {
+        let entry = catalog.entry(parcel).clone();
+        let name = entry.customer.expect("nobody's entry was parked");
+        if locked.contains(&name) {
+            return ParkVerdict::Again;
+        }
+        let customer = self.customers.get(&name).cloned().unwrap_or_default();
+        let blocked = customer.blocked_by.is_some();
+        let early = match self.ordering {
+            Ordering::Gapless => parcel.rank > customer.last + u128::from(!blocked),
+            Ordering::Fifo => parcel.rank > customer.mark && (blocked || customer.parked > 0),
+            Ordering::None => false,
+        };
+        if !early {
+            return ParkVerdict::NotEarly;
+        }
+        if let Some(there) = self.parked.get(&(name.clone(), parcel.rank)) {
+            let there = catalog.entry(*there);
+            let same = there.id == entry.id && there.digest == entry.digest;
+            return if same { ParkVerdict::Parked } else { ParkVerdict::Taken };
+        }
+        let next_is_blocked = self.ordering == Ordering::Gapless && blocked && parcel.rank == customer.last + 1;
+        let known = self.orders.contains_key(&entry.id)
+            || self.parked_as(catalog, &entry.id).is_some()
+            || self.quarantine.keys().any(|(id, _)| *id == entry.id)
+            || self.tombstones.iter().any(|(id, _)| *id == entry.id);
+        if next_is_blocked || known {
+            return ParkVerdict::Taken;
+        }
+        self.parked.insert((name.clone(), parcel.rank), Parcel { receipt: 0, ..parcel });
+        self.customers.entry(name).or_default().parked += 1;
+        ParkVerdict::Parked
+    }
+
+    pub fn look_up(&self, orders: &[Parcel], catalog: &Catalog) -> Vec<Found> {
+        orders.iter().map(|parcel| self.look_up_one(*parcel, catalog)).collect()
+    }
+
+    fn look_up_one(&self, parcel: Parcel, catalog: &Catalog) -> Found {
+        let entry = catalog.entry(parcel);
+        if self.has_end(&entry.id, entry.digest) {
+            return Found::Ended;
+        }
+        if self.quarantine.contains_key(&(entry.id.clone(), entry.digest)) {
+            return Found::Quarantined;
+        }
+        let other_content = Found::Conflict(format!("another content than {}", entry.id));
+        if self.orders.contains_key(&entry.id) || self.tombstones.iter().any(|(id, _)| *id == entry.id) {
+            return other_content;
+        }
+        if let Some(there) = self.parked_as(catalog, &entry.id) {
+            return if catalog.entry(there).digest == entry.digest { Found::Parked } else { other_content };
+        }
+        if self.quarantine.keys().any(|(id, _)| *id == entry.id) {
+            return other_content;
+        }
+        let Some(name) = &entry.customer else { return Found::Absent };
+        let customer = self.customers.get(name).cloned().unwrap_or_default();
+        match self.ordering {
+            Ordering::Gapless => {
+                let blocked = customer.blocked_by.is_some() && parcel.rank == customer.last + 1;
+                if parcel.rank <= customer.last || blocked || self.parked.contains_key(&(name.clone(), parcel.rank)) {
+                    return Found::Conflict("its place is taken".into());
+                }
+            }
+            Ordering::Fifo if parcel.rank <= customer.mark => return Found::OutOfSequence,
+            Ordering::Fifo | Ordering::None => {}
+        }
+        Found::Absent
+    }
+
+    pub fn load(&self, names: &[CustomerId], limit: u32, catalog: &Catalog) -> Vec<Loaded<Parcel>> {
+        let one = |name: &CustomerId| {
+            let customer = self.customers.get(name).cloned().unwrap_or_default();
+            let mut orders = Vec::new();
+            if customer.blocked_by.is_none() {
+                let mut next = customer.last + 1;
+                for (_, parcel) in self.parked_of(name) {
+                    if self.ordering == Ordering::Gapless {
+                        if parcel.rank < next {
+                            continue;
+                        }
+                        if parcel.rank > next {
+                            break;
+                        }
+                        next += 1;
+                    }
+                    if orders.len() < limit as usize {
+                        orders.push(catalog.arrival(parcel));
+                    }
+                }
+            }
+            Loaded { customer: name.clone(), upto: self.upto(&customer), parked: customer.parked, orders }
+        };
+        names.iter().map(one).collect()
+    }
+
+    pub fn parked_of(&self, name: &CustomerId) -> impl Iterator<Item = (Rank, Parcel)> + '_ {
+        self.parked.range((name.clone(), 0)..=(name.clone(), Rank::MAX)).map(|((_, rank), parcel)| (*rank, *parcel))
+    }
+
+    pub fn quarantine(&mut self, parcel: Parcel, kind: CaseKind, blocks: bool, catalog: &Catalog) -> CaseVerdict {
+        let entry = catalog.entry(parcel).clone();
+        let earned = match kind {
+            CaseKind::Malformed => entry.malformed,
+            CaseKind::Poison => entry.poison,
+            CaseKind::Conflict => entry.contested,
+            // Nothing is planted that could be out of sequence.
+            CaseKind::OutOfSequence => false,
+        };
+        assert!(earned, "I7: {kind:?} for the innocent {entry:?} {parcel:?}");
+        if self.gate == Gate::Closed {
+            return CaseVerdict::GateClosed;
+        }
+        let key = (entry.id.clone(), entry.digest);
+        if self.quarantine.contains_key(&key) {
+            return CaseVerdict::Quarantined;
+        }
+        if blocks {
+            let name = entry.customer.clone().expect("nobody's entry blocks nobody");
+            let customer = self.customers.get(&name).cloned().unwrap_or_default();
+            if customer.blocked_by.is_some() {
+                return CaseVerdict::Blocked;
+            }
+            let next = match self.ordering {
+                Ordering::Gapless => parcel.rank == customer.last + 1,
+                _ => parcel.rank > customer.mark && self.parked_of(&name).all(|(rank, _)| rank >= parcel.rank),
+            };
+            if !next || self.has_end(&entry.id, entry.digest) {
+                return CaseVerdict::NotNext;
+            }
+            let blocked_by = Some((Parcel { receipt: 0, ..parcel }, entry.id.clone(), entry.digest));
+            self.customers.entry(name).or_default().blocked_by = blocked_by;
+        }
+        assert!(!self.has_end(&entry.id, entry.digest), "an order at its end is in quarantine: {entry:?}");
+        if let Some(there) =
+            self.parked_as(catalog, &entry.id).filter(|there| catalog.entry(*there).digest == entry.digest)
+        {
+            self.unpark(&catalog.entry(there).customer.clone().unwrap(), there.rank);
+        }
+        self.quarantine.insert(key, kind);
+        CaseVerdict::Quarantined
+    }
+
+    fn unpark(&mut self, name: &CustomerId, rank: Rank) {
+        if self.parked.remove(&(name.clone(), rank)).is_some() {
+            self.customers.get_mut(name).unwrap().parked -= 1;
+        }
+    }
+
+    pub fn sweep(&mut self, limit: u32, catalog: &Catalog) -> (Vec<CustomerId>, Vec<Gap>) {
+        let (mut ready, mut gaps) = (Vec::new(), Vec::new());
+        let names: Vec<CustomerId> = self.customers.keys().cloned().collect();
+        for name in names {
+            let over: Vec<Rank> = self
+                .parked_of(&name)
+                .filter(|(_, parcel)| self.orders.contains_key(&catalog.entry(*parcel).id))
+                .map(|(rank, _)| rank)
+                .collect();
+            for rank in over {
+                self.unpark(&name, rank);
+            }
+            let customer = &self.customers[&name];
+            let Some((first, _)) = self.parked_of(&name).next() else { continue };
+            if customer.blocked_by.is_some() {
+                continue;
+            }
+            if self.ordering != Ordering::Gapless || first == customer.last + 1 {
+                if ready.len() < limit as usize {
+                    ready.push(name);
+                }
+            } else {
+                let missing = u64::try_from(customer.last + 1).unwrap();
+                gaps.push(Gap { customer: name, missing, parked: customer.parked });
+            }
+        }
+        (ready, gaps)
+    }
+
+    /// A person decides about a blocked customer: repairs and retries its order, or skips it.
+    pub fn decide(&mut self, name: &CustomerId, catalog: &mut Catalog, chance: &mut Chance) {
+        let Some((parcel, id, digest)) = self.customers.get_mut(name).and_then(|c| c.blocked_by.take()) else { return };
+        if !catalog.entries[parcel.entry].malformed && chance.permille(500) {
+            catalog.entries[parcel.entry].poison = false;
+            self.quarantine.remove(&(id, digest));
+            self.parked.insert((name.clone(), parcel.rank), parcel);
+            self.customers.get_mut(name).unwrap().parked += 1;
+            return;
+        }
+        self.unpark(name, parcel.rank);
+        self.quarantine.remove(&(id.clone(), digest));
+        self.tombstones.insert((id.clone(), digest));
+        let customer = self.customers.get_mut(name).unwrap();
+        customer.last += 1;
+        customer.mark = customer.mark.max(parcel.rank);
+        customer.line.push(id);
+    }
+}

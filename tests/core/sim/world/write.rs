@@ -1,0 +1,145 @@
+//! Writes to the ledger: carried out, refused, or gone without an answer.
+
+use millrace::core::{Input, Work, Written};
+use millrace::ledger::{ErrorClass, LedgerError};
+use millrace::order::CustomerId;
+
+use super::super::ledger::error;
+use super::{Event, Parcel, World, Zombie};
+
+impl World {
+    pub fn writes(&mut self, boot: u64, slot: usize, work: Work<Parcel>) {
+        if self.index(boot).is_none() && self.chance.permille(500) {
+            // The connection died with its owner before the statement was sent.
+            return;
+        }
+        let written = self.attempt(boot, work);
+        let when = self.soon(0, 5);
+        self.event(when, Event::Answer { boot, input: Input::Wrote { slot, written } });
+    }
+
+    fn attempt(&mut self, boot: u64, work: Work<Parcel>) -> Written<Parcel> {
+        if self.now < self.ledger_broken_until {
+            return fail(&work, error(ErrorClass::Broken, "42P01: a table is missing"));
+        }
+        if self.now < self.ledger_away_until {
+            return fail(&work, error(ErrorClass::Away, "connection refused"));
+        }
+        if let Work::Commit { runs, resolve: true, .. } = &work {
+            let rows: Vec<CustomerId> = runs.iter().map(|(name, _)| name.clone()).collect();
+            let holders: Vec<usize> = self
+                .zombies
+                .iter()
+                .filter(|(_, z)| z.rows.iter().any(|r| rows.contains(r)))
+                .map(|(id, _)| *id)
+                .collect();
+            if !holders.is_empty() && self.chance.permille(300) {
+                return fail(&work, error(ErrorClass::Timeout, "55P03: lock timeout"));
+            }
+            // It waited for the rows, so the first try is over by now.
+            for id in holders {
+                self.lay_to_rest(id);
+            }
+        }
+        if self.faults {
+            let class = match self.chance.below(100) {
+                0..3 => ErrorClass::Retry,
+                3..6 => ErrorClass::Timeout,
+                6 => ErrorClass::Away,
+                7 if self.chance.permille(300) => ErrorClass::Unrecognised,
+                8..12 => ErrorClass::Unknown,
+                _ => return self.execute(work),
+            };
+            if class == ErrorClass::Unknown {
+                self.loses_answer(boot, &work);
+            }
+            return fail(&work, error(class, "as it happens"));
+        }
+        self.execute(work)
+    }
+
+    /// The connection breaks after sending: executed, not executed, or still running.
+    fn loses_answer(&mut self, boot: u64, work: &Work<Parcel>) {
+        let runs = self.chance.below(3);
+        if runs == 0 || matches!(work, Work::Probe | Work::LookUp(_) | Work::Load { .. } | Work::Sweep { .. }) {
+            return;
+        }
+        if runs == 1 {
+            self.execute(work.clone());
+            return;
+        }
+        // Its rows may be locked already, or the statement may still be on its way.
+        let mut rows = Vec::new();
+        if self.chance.permille(700) {
+            rows = customers(work, &|parcel| self.catalog.entry(parcel).customer.clone());
+            rows.retain(|row| !self.ledger.held_rows.contains(row));
+        }
+        self.ledger.held_rows.extend(rows.iter().cloned());
+        let id = usize::try_from(self.next_event).unwrap() * 8 + usize::try_from(boot % 8).unwrap();
+        self.zombies.insert(id, Zombie { work: work.clone(), rows });
+        let when = self.soon(1, 200);
+        self.event(when, Event::Zombie(id));
+    }
+
+    /// A statement that nobody waits for ends: it commits, or it is rolled back.
+    pub fn lay_to_rest(&mut self, id: usize) {
+        let Some(zombie) = self.zombies.remove(&id) else { return };
+        for row in &zombie.rows {
+            self.ledger.held_rows.remove(row);
+        }
+        if self.chance.permille(700) {
+            self.execute(zombie.work);
+        }
+    }
+
+    fn execute(&mut self, work: Work<Parcel>) -> Written<Parcel> {
+        let parcels = |orders: &[(u128, Parcel)]| -> Vec<Parcel> {
+            orders.iter().map(|(rank, parcel)| Parcel { rank: *rank, ..*parcel }).collect()
+        };
+        let catalog = &self.catalog;
+        match work {
+            Work::Probe => Written::Probe(Ok(self.ledger.gate)),
+            Work::Commit { runs, parked, resolve } => {
+                let known = (catalog, &self.sqs);
+                Written::Commit(self.ledger.commit(&runs, parked, resolve, known, &mut self.chance))
+            }
+            Work::Park(orders) => Written::Park(Ok(self.ledger.park(&parcels(&orders), catalog, &mut self.chance))),
+            Work::LookUp(orders) => Written::LookUp(Ok(self.ledger.look_up(&parcels(&orders), catalog))),
+            Work::Load { customers, limit } => Written::Load(Ok(self.ledger.load(&customers, limit, catalog))),
+            Work::Quarantine { rank, payload, kind, blocks, .. } => {
+                let parcel = Parcel { rank, ..payload };
+                Written::Quarantine(Ok(self.ledger.quarantine(parcel, kind, blocks, catalog)))
+            }
+            Work::Sweep { limit, gap_after } => {
+                let (ready, gaps) = self.ledger.sweep(limit, catalog);
+                Written::Sweep(Ok((ready, gap_after.map(|_| gaps))))
+            }
+        }
+    }
+}
+
+/// Whose rows a write locks.
+pub fn customers(work: &Work<Parcel>, of: &dyn Fn(Parcel) -> Option<CustomerId>) -> Vec<CustomerId> {
+    let mut names: Vec<CustomerId> = match work {
+        Work::Commit { runs, .. } => runs.iter().map(|(name, _)| name.clone()).collect(),
+        Work::Park(orders) | Work::LookUp(orders) => orders.iter().filter_map(|(_, parcel)| of(*parcel)).collect(),
+        Work::Load { customers, .. } => customers.clone(),
+        Work::Quarantine { payload, .. } => of(*payload).into_iter().collect(),
+        Work::Probe | Work::Sweep { .. } => Vec::new(),
+    };
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn fail(work: &Work<Parcel>, error: LedgerError) -> Written<Parcel> {
+    match work {
+        Work::Probe => Written::Probe(Err(error)),
+        Work::Commit { .. } => Written::Commit(Err(error)),
+        Work::Park(_) => Written::Park(Err(error)),
+        Work::LookUp(_) => Written::LookUp(Err(error)),
+        Work::Load { .. } => Written::Load(Err(error)),
+        Work::Quarantine { .. } => Written::Quarantine(Err(error)),
+        Work::Sweep { .. } => Written::Sweep(Err(error)),
+    }
+}
