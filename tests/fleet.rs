@@ -106,8 +106,7 @@ async fn survive(
     let mut fleet = Fleet::start(&site, record.clone()).await;
 
     let begun = Instant::now();
-    let watch = async { loop { sleep(Duration::from_secs(2)).await; eprintln!("{:?} {:?} {:?}", begun.elapsed(), site.committed().await, site.parked().await); if begun.elapsed() > Duration::from_secs(110) { break } } };
-    tokio::join!(watch, feed(&site, &load), fleet.kills(&mut random), faults(begun, &mut postgres, &redis));
+    tokio::join!(feed(&site, &load), fleet.kills(&mut random), faults(begun, &mut postgres, &redis));
     let committed = site.committed().await.expect("PostgreSQL is back");
     println!("{committed} of {} orders were committed when the faults ended", load.orders);
     for part in load.parts(SECONDS * PARTS + PARTS_AFTER).skip(SECONDS * PARTS) {

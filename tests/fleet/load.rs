@@ -42,15 +42,16 @@ pub struct Load {
 }
 
 impl Load {
-    /// For `gapless`: numbered orders, sent in no order at all.
+    /// For `gapless`: numbered orders, each sent up to a tenth of all places too late, and so are the duplicates. A
+    /// customer's orders come in any order, and yet there is something to commit all the time.
     pub fn shuffled(orders: usize, customers: usize, folder: &Path, random: &mut Random) -> Self {
         let made = made(orders, customers, 1, true, random);
-        let mut sent: Vec<usize> = (0..orders).chain((0..orders / 20).map(|_| random.below(orders))).collect();
-        for index in (1..sent.len()).rev() {
-            sent.swap(index, random.below(index + 1));
-        }
+        let twice: Vec<usize> = (0..orders / 20).map(|_| random.below(orders)).collect();
+        let mut sent: Vec<(usize, usize)> =
+            (0..orders).chain(twice).map(|order| (order + random.below(orders / 10), order)).collect();
+        sent.sort_unstable();
         let message = |order: usize| Outgoing { body: made[order].1.clone(), group: None, deduplication_id: None };
-        let messages = sent.into_iter().map(message).collect();
+        let messages = sent.into_iter().map(|(_, order)| message(order)).collect();
         Self { orders, manifest: manifest(&made, folder), messages }
     }
 

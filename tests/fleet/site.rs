@@ -33,7 +33,8 @@ pub struct Said {
 }
 
 impl Site {
-    /// Writes the configuration and creates the ledger's tables. Waits are short, so that a kill costs seconds.
+    /// Writes the configuration and creates the ledger's tables. Waits are short, so that a kill costs seconds; and
+    /// no more is held than a busy machine finishes well within the visibility timeout.
     pub async fn new(ordering: &str, queue: Queue, ledger: &str, locks: &str, prefix: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("millrace.toml");
@@ -42,6 +43,7 @@ impl Site {
             r#"
             inbox = {{ queue_url = "{url}", ordering = "{ordering}", wait = "1s", visibility_timeout = "5s", backoff_max = "1s" }}
             locks = {{ url = "{locks}", prefix = "{prefix}", lease = "2s", linger = "500ms", wait_max = "1s" }}
+            flow = {{ messages_max = 500 }}
             hold = {{ probe = "100ms", probe_max = "1s" }}
             shutdown = {{ budget = "10s", stop_timeout = "12s" }}
             http = {{ listen = "127.0.0.1:0" }}
@@ -96,10 +98,6 @@ impl Site {
     pub async fn highest_mark(&self) -> String {
         let mut ledger = PgConnection::connect(&self.ledger).await.unwrap();
         sqlx::query_scalar("SELECT max(mark)::text FROM customers").fetch_one(&mut ledger).await.unwrap()
-    }
-
-    pub async fn parked(&self) -> Option<usize> {
-        self.count("SELECT count(*) FROM parked_orders").await
     }
 
     async fn count(&self, sql: &'static str) -> Option<usize> {
