@@ -21,8 +21,8 @@ pub mod site;
 
 use load::{Load, Random};
 use proxy::Proxy;
-use record::{Record, Summary};
 use queue::Queue;
+use record::{Record, Summary};
 use site::{Site, stopped};
 
 const WORKERS: usize = 3;
@@ -92,11 +92,7 @@ async fn sequence_numbers_beyond_64_bits_keep_their_order() {
 }
 
 /// The whole play: load, faults, and the verdict.
-async fn survive(
-    ordering: &str,
-    queue: Queue,
-    load: impl FnOnce(&std::path::Path, &mut Random) -> Load,
-) -> Summary {
+async fn survive(ordering: &str, queue: Queue, load: impl FnOnce(&std::path::Path, &mut Random) -> Load) -> Summary {
     let mut random = Random::seeded();
     let (mut postgres, redis) = (postgres::Server::start().await, redis::Server::start().await);
     let ledger = postgres.create("ledger").await;

@@ -34,14 +34,15 @@ pub struct Said {
 
 impl Site {
     /// Writes the configuration and creates the ledger's tables. Waits are short, so that a kill costs seconds; and
-    /// no more is held than a busy machine finishes well within the visibility timeout.
+    /// no more is held than a busy machine finishes well within the visibility timeout. Deletes linger, because a
+    /// FIFO queue of 300 groups that come free one by one gives one message a receive.
     pub async fn new(ordering: &str, queue: Queue, ledger: &str, locks: &str, prefix: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("millrace.toml");
         let url = queue.url();
         let text = format!(
             r#"
-            inbox = {{ queue_url = "{url}", ordering = "{ordering}", wait = "1s", visibility_timeout = "5s", backoff_max = "1s" }}
+            inbox = {{ queue_url = "{url}", ordering = "{ordering}", wait = "1s", polls_max = 4, visibility_timeout = "5s", backoff_max = "1s", ack_linger = "100ms" }}
             locks = {{ url = "{locks}", prefix = "{prefix}", lease = "2s", linger = "500ms", wait_max = "1s" }}
             flow = {{ messages_max = 500 }}
             hold = {{ probe = "100ms", probe_max = "1s" }}
