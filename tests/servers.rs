@@ -126,7 +126,8 @@ fn folder(of: &str) -> TempDir {
         .unwrap()
 }
 
-fn random() -> u64 {
+/// Another number in every process, and at every call.
+pub fn random() -> u64 {
     RandomState::new().hash_one(0)
 }
 

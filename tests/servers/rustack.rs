@@ -23,7 +23,7 @@ use rustack_sqs_core::handler::RustackSqsHandler;
 use rustack_sqs_core::provider::RustackSqs;
 use rustack_sqs_http::body::SqsResponseBody;
 use rustack_sqs_http::service::{SqsHttpConfig, SqsHttpService};
-use rustack_sqs_model::input::{CreateQueueInput, GetQueueAttributesInput};
+use rustack_sqs_model::input::{CreateQueueInput, GetQueueAttributesInput, SendMessageInput};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -134,6 +134,18 @@ impl Rustack {
         };
         let output = self.provider.create_queue(input).await.unwrap_or_else(|error| panic!("{name}: {error:?}"));
         output.queue_url.expect("a created queue has a URL")
+    }
+
+    /// Puts a message into a queue without a call over HTTP: a load of thousands costs next to nothing.
+    pub(crate) async fn put(&self, queue_url: &str, body: &str, group: Option<&str>, deduplication_id: Option<&str>) {
+        let input = SendMessageInput {
+            queue_url: queue_url.to_owned(),
+            message_body: body.to_owned(),
+            message_group_id: group.map(str::to_owned),
+            message_deduplication_id: deduplication_id.map(str::to_owned),
+            ..SendMessageInput::default()
+        };
+        self.provider.send_message(input).await.unwrap_or_else(|error| panic!("{queue_url}: {error:?}"));
     }
 
     /// Where the messages of a queue are. Asks the provider itself: it works while the listener is stopped, and is

@@ -1,0 +1,178 @@
+//! What workers share: a configuration, a queue and a ledger; and the commands over them.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use millrace::inbox::sqs::Sqs;
+use sqlx::{Connection as _, PgConnection};
+use tempfile::TempDir;
+
+use super::load::Load;
+use super::queue::Queue;
+use crate::servers::process::Worker;
+
+/// One deployment.
+pub struct Site {
+    /// For whatever belongs to the test.
+    pub folder: TempDir,
+    /// Where orders come from.
+    pub queue: Queue,
+    ledger: String,
+    config: PathBuf,
+}
+
+/// What a command said, and how it ended.
+#[derive(Debug)]
+pub struct Said {
+    /// The exit code.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Site {
+    /// Writes the configuration and creates the ledger's tables. Waits are short, so that a kill costs seconds; and
+    /// no more is held than a busy machine finishes well within the visibility timeout. Deletes linger, because a
+    /// FIFO queue of 300 groups that come free one by one gives one message a receive.
+    pub async fn new(ordering: &str, queue: Queue, ledger: &str, locks: &str, prefix: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("millrace.toml");
+        let url = queue.url();
+        let text = format!(
+            r#"
+            inbox = {{ queue_url = "{url}", ordering = "{ordering}", wait = "1s", polls_max = 4, visibility_timeout = "5s", backoff_max = "1s", ack_linger = "100ms" }}
+            locks = {{ url = "{locks}", prefix = "{prefix}", lease = "2s", linger = "500ms", wait_max = "1s" }}
+            flow = {{ messages_max = 500 }}
+            hold = {{ probe = "100ms", probe_max = "1s" }}
+            shutdown = {{ budget = "10s", stop_timeout = "12s" }}
+            http = {{ listen = "127.0.0.1:0" }}
+            log = {{ level = "info" }}
+            [ledger]
+            url = "{ledger}"
+            committers = 2
+            lock_timeout = "500ms"
+            statement_timeout = "1s"
+            backoff_max = "500ms"
+            sweep = "1s"
+            "#
+        );
+        std::fs::write(&config, text).unwrap();
+        let site = Self { folder, queue, ledger: ledger.to_owned(), config };
+        let said = site.command(&["migrate"]).await;
+        assert_eq!(said.code, Some(0), "{said:?}");
+        site
+    }
+
+    /// The file with the settings.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// A worker that reaches the queue directly.
+    pub fn worker(&self) -> Worker {
+        self.worker_with(&[])
+    }
+
+    /// A worker with further settings.
+    pub fn worker_with(&self, settings: &[(&str, &str)]) -> Worker {
+        Worker::start(&self.config, &self.queue.endpoint(), settings)
+    }
+
+    /// Runs a command of the program to its end.
+    pub async fn command(&self, arguments: &[&str]) -> Said {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_millrace"));
+        command.arg("--config").arg(&self.config).args(arguments).env_clear().kill_on_drop(true);
+        let ended = tokio::time::timeout(crate::servers::PATIENCE, command.output()).await;
+        let ended = ended.expect("a command ends").unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Said { code: ended.status.code(), out: text(ended.stdout), err: text(ended.stderr) }
+    }
+
+    /// How many orders are committed; nothing while the ledger does not answer.
+    pub async fn committed(&self) -> Option<usize> {
+        self.count("SELECT coalesce(sum(last_position), 0)::bigint FROM customers").await
+    }
+
+    /// The highest mark of a customer (`fifo`), as the ledger writes it.
+    pub async fn highest_mark(&self) -> String {
+        let mut ledger = PgConnection::connect(&self.ledger).await.unwrap();
+        sqlx::query_scalar("SELECT max(mark)::text FROM customers").fetch_one(&mut ledger).await.unwrap()
+    }
+
+    async fn count(&self, sql: &'static str) -> Option<usize> {
+        let mut ledger = PgConnection::connect(&self.ledger).await.ok()?;
+        let count: i64 = sqlx::query_scalar(sql).fetch_one(&mut ledger).await.ok()?;
+        drop(ledger.close().await);
+        Some(usize::try_from(count).expect("a count"))
+    }
+
+    /// Waits until so many orders are committed.
+    pub async fn until_committed(&self, orders: usize, bound: Duration) {
+        let deadline = Instant::now() + bound;
+        loop {
+            let committed = self.committed().await;
+            if committed.is_some_and(|committed| committed >= orders) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{committed:?} of {orders} orders are committed after {bound:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Waits until the queue is empty and everything is committed.
+    pub async fn until_done(&self, orders: usize, bound: Duration) {
+        let inbox = Sqs::new(&self.queue.sdk_config(), &self.queue.settings());
+        let deadline = Instant::now() + bound;
+        loop {
+            let committed = self.committed().await;
+            let parked = self.count("SELECT count(*) FROM parked_orders").await;
+            let queue = inbox.describe().await.unwrap();
+            let left = queue.visible + queue.not_visible + queue.delayed;
+            if committed == Some(orders) && parked == Some(0) && left == 0 {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "after {bound:?}: {committed:?} of {orders} orders are committed, {parked:?} parked, {} messages \
+                 visible, {} in flight",
+                queue.visible,
+                queue.not_visible
+            );
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// `millrace verify` finds nothing.
+    pub async fn verify(&self, load: &Load) {
+        let said = self.command(&["verify", "--manifest", load.manifest.to_str().unwrap()]).await;
+        let orders = load.orders;
+        let clean = format!("verified: {orders} orders, 0 lost, 0 duplicated, 0 out of order, 0 quarantined");
+        assert_eq!((said.code, said.out.lines().last()), (Some(0), Some(clean.as_str())), "{said:?}");
+    }
+}
+
+/// What a worker said of its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped {
+    /// Messages that were finished after the signal.
+    pub finished: u64,
+    /// Messages that were handed back.
+    pub returned: u64,
+    /// Messages that have to wait for their visibility timeout.
+    pub at_risk: u64,
+}
+
+/// Waits for the end of a worker that was asked to end, and reads its last line.
+pub async fn stopped(worker: &mut Worker) -> Stopped {
+    // Its budget, and as much again for a busy machine: the budget itself is the core's business.
+    let status = worker.ended(Duration::from_secs(20)).await;
+    assert_eq!(status.code(), Some(0), "{}", worker.log());
+    let log = worker.log();
+    let line = log.lines().find(|line| line.starts_with("stopped: ")).unwrap_or_else(|| panic!("no report:\n{log}"));
+    let numbers: Vec<u64> = line.split([' ', ',']).filter_map(|word| word.parse().ok()).collect();
+    let [finished, returned, at_risk] = numbers[..] else { panic!("{line}") };
+    assert_eq!(line, format!("stopped: {finished} finished, {returned} returned, {at_risk} at risk"));
+    Stopped { finished, returned, at_risk }
+}
