@@ -30,9 +30,11 @@ COPY --from=build /build/target/release/millrace /usr/local/bin/millrace
 USER 10001:10001
 # ECS waits for stopTimeout after it; shutdown.budget must be below that.
 STOPSIGNAL SIGTERM
+# The settings of every command, the health check's too.
+ENV MILLRACE_CONFIG=/etc/millrace/millrace.toml
 # Asks /live of this very process at http.listen. No shell, no curl; it touches no dependency, because a container
 # that is restarted does not bring a database back.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
     CMD ["/usr/local/bin/millrace", "status", "--live"]
 ENTRYPOINT ["/usr/local/bin/millrace"]
-CMD ["run", "--config", "/etc/millrace/millrace.toml"]
+CMD ["run"]

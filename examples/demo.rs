@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use millrace::config::Config;
 use millrace::core::{Report, Settings};
 use millrace::engine::Engine;
@@ -157,7 +157,7 @@ async fn send(producer: &Producer, messages: Vec<String>) -> Result<()> {
     while let Some(ended) = sending.join_next().await {
         ended??;
     }
-    bar.finish();
+    finish(&bar);
     Ok(())
 }
 
@@ -199,7 +199,8 @@ async fn watch_and_close(
         let counts = server.counts(queue).await;
         let empty = counts.visible + counts.in_flight == 0;
         if (open_again && empty && committed >= ORDERS) || begun.elapsed() > PATIENCE {
-            bar.finish_with_message("");
+            bar.set_message("");
+            finish(&bar);
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -214,9 +215,21 @@ async fn close(ledger: &mut SqliteConnection) -> Result<()> {
 }
 
 fn bar(length: u64, what: &'static str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{prefix:>9} {wide_bar:.green} {pos:>5}/{len} {per_sec:>12} {msg}")
-        .expect("the template is right");
+    let style = ProgressStyle::with_template("{prefix:>9} {wide_bar:.green} {pos:>5}/{len} {rate:>8} {msg}")
+        .expect("the template is right")
+        .with_key("rate", |state: &ProgressState, to: &mut dyn std::fmt::Write| {
+            // A number that cannot be written is not worth an end of the demo.
+            write!(to, "{:.0}/s", state.per_sec()).ok();
+        });
     ProgressBar::new(length).with_style(style).with_prefix(what)
+}
+
+/// Leaves the bar as it is, and goes on below it.
+fn finish(bar: &ProgressBar) {
+    bar.finish();
+    if !bar.is_hidden() {
+        eprintln!();
+    }
 }
 
 /// `SplitMix64`: the same orders at every run.

@@ -120,7 +120,7 @@ pub struct Inbox {
     /// How long a received message is invisible to others; extended at half of it while the engine has it.
     #[serde(with = "duration", default = "defaults::visibility_timeout")]
     pub visibility_timeout: Duration,
-    /// When a message that was held this long since its receive is handed back; SQS ends it at 12 h.
+    /// When a message is not extended any more, counted from its receive: it comes again by itself. SQS ends it at 12 h.
     #[serde(with = "duration", default = "defaults::hold_max")]
     pub hold_max: Duration,
     /// How long one attempt of a delete or visibility call may take (a receive: this plus `wait`).
@@ -132,7 +132,7 @@ pub struct Inbox {
     /// The most delete and visibility calls at once, of each kind.
     #[serde(default = "defaults::calls_max")]
     pub calls_max: u32,
-    /// How often a failed delete is tried before the message is left to redelivery.
+    /// How often a delete that SQS refuses is tried before the message is left to redelivery.
     #[serde(default = "defaults::delete_tries")]
     pub delete_tries: u32,
     /// The first pause after a failed call; it doubles up to `backoff_max`.

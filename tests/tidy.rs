@@ -237,21 +237,3 @@ fn the_readme_lists_every_outcome() {
     };
     hold("the table in README.md lists every Outcome", &Outcome::ALL.iter().filter_map(missing).collect::<Vec<_>>());
 }
-
-#[test]
-fn alerts_name_metrics_that_exist() {
-    let (alerts, metrics) = (read("config/alerts.yml"), read("src/metrics/list.rs"));
-    let mut found = Vec::new();
-    let mut count = 0;
-    for at in words(&alerts, "millrace_") {
-        count += 1;
-        let name = alerts[at..].split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next().unwrap_or_default();
-        // What Prometheus makes of a histogram.
-        let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
-        if ![name, base].iter().any(|name| metrics.contains(&format!("\"{name}\""))) {
-            found.push(format!("config/alerts.yml:{}: {name}", line(&alerts, at)));
-        }
-    }
-    hold("every metric of config/alerts.yml stands in src/metrics/list.rs, in quotes", &found);
-    assert!(count > 0, "config/alerts.yml names no metric");
-}

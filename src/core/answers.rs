@@ -9,7 +9,7 @@ use crate::order::{CustomerId, Ordering, Rank};
 use crate::outcome::Outcome;
 
 impl<P: Clone> Core<P> {
-    pub(super) fn parked(&mut self, orders: Vec<(CustomerId, Place)>, result: Result<Vec<ParkVerdict>, LedgerError>) {
+    pub(super) fn parked(&mut self, orders: &[(CustomerId, Place)], result: Result<Vec<ParkVerdict>, LedgerError>) {
         let verdicts = match result {
             Ok(verdicts) => verdicts,
             Err(error) => {
@@ -49,7 +49,7 @@ impl<P: Clone> Core<P> {
                 ParkVerdict::GateClosed => {}
             }
         }
-        for (customer, _) in &orders {
+        for (customer, _) in orders {
             self.free(customer);
         }
     }
@@ -75,7 +75,7 @@ impl<P: Clone> Core<P> {
                     let reason = format!("out of sequence: {} is below the customer's mark", place.0);
                     self.accuse(held, place.0, CaseKind::OutOfSequence, reason);
                 }
-                Found::Absent => self.unsuspect(customer, place, held),
+                Found::Absent => self.unsuspect(&customer, place, held),
             }
         }
     }
@@ -85,7 +85,7 @@ impl<P: Clone> Core<P> {
     }
 
     /// The ledger knows nothing of it: back into its lane, to be judged there again.
-    fn unsuspect(&mut self, customer: CustomerId, place: Place, mut held: Held<P>) {
+    fn unsuspect(&mut self, customer: &CustomerId, place: Place, mut held: Held<P>) {
         held.parked = false;
         held.tries += 1;
         let tries = held.tries;
@@ -101,12 +101,12 @@ impl<P: Clone> Core<P> {
         }
         if tries > 1 {
             lane.tries = tries;
-            self.again_later(&customer);
+            self.again_later(customer);
         }
-        self.review(&customer);
+        self.review(customer);
     }
 
-    pub(super) fn loaded(&mut self, customers: Vec<CustomerId>, result: Result<Vec<Loaded<P>>, LedgerError>) {
+    pub(super) fn loaded(&mut self, customers: &[CustomerId], result: Result<Vec<Loaded<P>>, LedgerError>) {
         let runs = match result {
             Ok(runs) => runs,
             Err(error) => {
@@ -120,7 +120,7 @@ impl<P: Clone> Core<P> {
         for run in runs {
             self.take_run(run);
         }
-        for customer in &customers {
+        for customer in customers {
             self.free(customer);
         }
     }

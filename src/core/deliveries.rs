@@ -27,11 +27,18 @@ struct Delivery<P> {
     beating: bool,
     /// Extending failed for good: the message comes again by itself.
     lost: bool,
-    /// It ended, and SQS has not answered yet.
-    ended: bool,
-    /// It is to be handed back.
-    returning: bool,
+    stage: Stage,
     tries: u32,
+}
+
+/// How far a delivery is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Stage {
+    Held,
+    /// It ended; SQS has not answered the delete yet.
+    Deleting,
+    /// It ended; SQS has not answered the return yet.
+    Returning,
 }
 
 /// What a call to the queue does.
@@ -126,8 +133,7 @@ impl<P: Clone> Deliveries<P> {
             beat_at: None,
             beating: false,
             lost: false,
-            ended: false,
-            returning: false,
+            stage: Stage::Held,
             tries: 0,
         };
         self.held.insert(no, delivery);
@@ -138,8 +144,8 @@ impl<P: Clone> Deliveries<P> {
     /// Ends a delivery: its message is deleted, or handed back when it is returned.
     pub(super) fn end(&mut self, no: DeliveryNo, outcome: Outcome, now: Time, actions: &mut VecDeque<Action<P>>) {
         let delivery = self.held.get_mut(&no).expect("a delivery is held until its end");
-        debug_assert!(!delivery.ended, "a delivery ends once");
-        delivery.ended = true;
+        debug_assert_eq!(delivery.stage, Stage::Held, "a delivery ends once");
+        delivery.stage = if outcome == Outcome::Returned { Stage::Returning } else { Stage::Deleting };
         self.ending += 1;
         actions.push_back(Action::Ended { payload: delivery.payload.clone(), outcome });
         if outcome != Outcome::Returned {
@@ -148,7 +154,6 @@ impl<P: Clone> Deliveries<P> {
             self.deletes_since.get_or_insert(now);
             return;
         }
-        delivery.returning = true;
         let (lost, beating) = (delivery.lost, delivery.beating);
         self.set_beat(no, None);
         if lost {
@@ -175,7 +180,7 @@ impl<P: Clone> Deliveries<P> {
         self.set_beat(no, None);
         if let Some(delivery) = self.held.remove(&no) {
             self.bytes -= u64::from(delivery.bytes);
-            self.ending -= usize::from(delivery.ended);
+            self.ending -= usize::from(delivery.stage != Stage::Held);
         }
     }
 
@@ -257,12 +262,15 @@ impl<P: Clone> Deliveries<P> {
                 self.failures = 0;
                 answers
             }
+            Err(_) if kind == Kind::Delete => {
+                // SQS is away, and says nothing of these messages: they wait for it, held and under heartbeats.
+                self.pause(settings, now, seed);
+                self.deletes.extend(nos);
+                self.deletes_since.get_or_insert(now);
+                return;
+            }
             Err(error) => {
-                self.failures += 1;
-                // Heartbeats pause with the others, so the pause stays small beside the visibility timeout.
-                let longest = settings.inbox_backoff_max.min(settings.visibility_timeout / 8);
-                let pause = backoff(settings.inbox_backoff, longest, self.failures, seed);
-                self.paused_until = now.after(pause);
+                self.pause(settings, now, seed);
                 vec![Settled::Again(error.message); nos.len()]
             }
         };
@@ -274,6 +282,13 @@ impl<P: Clone> Deliveries<P> {
                 Kind::Extend => self.extended(no, &answer, settings, (begun, now)),
             }
         }
+    }
+
+    fn pause(&mut self, settings: &Settings, now: Time, seed: &mut u64) {
+        self.failures += 1;
+        // Heartbeats pause with the others, so the pause stays small beside the visibility timeout.
+        let longest = settings.inbox_backoff_max.min(settings.visibility_timeout / 8);
+        self.paused_until = now.after(backoff(settings.inbox_backoff, longest, self.failures, seed));
     }
 
     fn deleted(&mut self, no: DeliveryNo, answer: &Settled, settings: &Settings, now: Time) {
@@ -309,7 +324,7 @@ impl<P: Clone> Deliveries<P> {
         let Some(delivery) = self.held.get_mut(&no) else { return };
         delivery.beating = false;
         delivery.lost = matches!(answer, Settled::Gone(_));
-        match (delivery.returning, answer) {
+        match (delivery.stage == Stage::Returning, answer) {
             (true, Settled::Gone(_)) => self.risk(no),
             (true, _) => self.returns.push_back(no),
             (false, Settled::Done) => self.set_beat(no, Some(begun.after(settings.visibility_timeout / 2))),

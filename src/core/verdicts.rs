@@ -8,6 +8,10 @@ use crate::ledger::{ErrorClass, Gate, LedgerError, Verdict};
 use crate::order::CustomerId;
 use crate::outcome::Outcome;
 
+/// A batch that stalled so often is taken apart even when nothing else was committed meanwhile: perhaps there is
+/// nothing else, and all but one of its orders could go on.
+const STALLS_TOGETHER: u32 = 8;
+
 pub(super) const GATE_CLOSED: &str = "the ledger's gate is closed";
 
 impl<P: Clone> Core<P> {
@@ -19,9 +23,9 @@ impl<P: Clone> Core<P> {
             (Busy::Probe, Written::Probe(Ok(Gate::Open))) => self.routing.half_open(),
             (Busy::Probe, Written::Probe(Ok(Gate::Closed | Gate::Draining))) => self.hold(GATE_CLOSED),
             (Busy::Probe, Written::Probe(Err(error))) => self.ledger_fails(&error),
-            (Busy::Park(orders), Written::Park(result)) => self.parked(orders, result),
+            (Busy::Park(orders), Written::Park(result)) => self.parked(&orders, result),
             (Busy::LookUp(suspects), Written::LookUp(result)) => self.looked_up(suspects, result),
-            (Busy::Load(customers), Written::Load(result)) => self.loaded(customers, result),
+            (Busy::Load(customers), Written::Load(result)) => self.loaded(&customers, result),
             (Busy::Quarantine(customer, place), Written::Quarantine(result)) => {
                 self.quarantined(&customer, place, result);
             }
@@ -197,7 +201,8 @@ impl<P: Clone> Core<P> {
             batch.progress = self.progress;
         }
         batch.stalls += 1;
-        if batch.stalls < 2 || self.progress == batch.progress {
+        let alone = self.progress == batch.progress && batch.stalls < STALLS_TOGETHER;
+        if batch.stalls < 2 || alone {
             self.send_again(batch);
             return;
         }

@@ -114,9 +114,10 @@ impl Record {
         };
         if (route == Shown::Direct) != (self.route == Shown::Direct) {
             self.route_since = now;
-            match &reason {
-                Some(reason) => tracing::warn!(reason, "holding: nothing is received until the ledger is back"),
-                None => tracing::info!("the ledger takes orders again"),
+            if let Some(reason) = &reason {
+                tracing::warn!(reason, "holding: nothing is received until the ledger is back");
+            } else {
+                tracing::info!("the ledger takes orders again");
             }
         }
         self.route = route;

@@ -6,6 +6,7 @@ use millrace::order::{CustomerId, Digest, EntryId, Ordering, Rank};
 use super::chance::Chance;
 
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each is planted by itself")]
 pub struct Entry {
     /// The customer; of a malformed message the group, if it has one.
     pub customer: Option<CustomerId>,
@@ -16,6 +17,8 @@ pub struct Entry {
     pub malformed: bool,
     /// It fails by its own fault as long as nobody repairs it.
     pub poison: bool,
+    /// It was poison before it was repaired: whoever saw it fail may still say so.
+    pub was_poison: bool,
     /// Another entry claims its `order_id` or its place.
     pub contested: bool,
 }
@@ -84,6 +87,7 @@ impl Catalog {
         let Entry { customer, id, sequence, .. } = self.entries[entry].clone();
         if chance.permille(25) {
             self.entries[entry].poison = true;
+            self.entries[entry].was_poison = true;
         }
         if chance.permille(25) {
             // The same order_id with another content; maybe of another customer.
@@ -124,8 +128,16 @@ impl Catalog {
             digest[2] = customer.as_str().as_bytes()[1];
         }
         let id = EntryId::new(id);
-        let entry =
-            Entry { customer, id, digest: Digest(digest), sequence, malformed: false, poison: false, contested: false };
+        let entry = Entry {
+            customer,
+            id,
+            digest: Digest(digest),
+            sequence,
+            malformed: false,
+            poison: false,
+            was_poison: false,
+            contested: false,
+        };
         self.entries.push(entry);
         self.entries.len() - 1
     }

@@ -1,4 +1,4 @@
-//! Chance that can be replayed: SplitMix64.
+//! Chance that can be replayed: `SplitMix64`.
 
 use std::time::Duration;
 

@@ -75,6 +75,12 @@ impl Ledger {
         self.parked.values().copied().find(|parcel| catalog.entry(*parcel).id == *id)
     }
 
+    /// Whether it waits for a person, or another content of it does and blocks its customer.
+    fn quarantined_as(&self, id: &EntryId, digest: Digest) -> bool {
+        self.quarantine.contains_key(&(id.clone(), digest))
+            || self.customers.values().any(|customer| customer.blocked_by.as_ref().is_some_and(|(_, by, _)| by == id))
+    }
+
     /// Whether the ledger has it: the message may be deleted (I3).
     pub fn has(&self, catalog: &Catalog, entry: usize) -> bool {
         let entry = &catalog.entries[entry];
@@ -128,7 +134,7 @@ impl Ledger {
         let next_is_blocked = self.ordering == Ordering::Gapless && blocked && parcel.rank == customer.last + 1;
         let known = self.orders.contains_key(&entry.id)
             || self.parked_as(catalog, &entry.id).is_some()
-            || self.quarantine.keys().any(|(id, _)| *id == entry.id)
+            || self.quarantined_as(&entry.id, entry.digest)
             || self.tombstones.iter().any(|(id, _)| *id == entry.id);
         if next_is_blocked || known {
             return ParkVerdict::Taken;
@@ -157,7 +163,7 @@ impl Ledger {
         if let Some(there) = self.parked_as(catalog, &entry.id) {
             return if catalog.entry(there).digest == entry.digest { Found::Parked } else { other_content };
         }
-        if self.quarantine.keys().any(|(id, _)| *id == entry.id) {
+        if self.quarantined_as(&entry.id, entry.digest) {
             return other_content;
         }
         let Some(name) = &entry.customer else { return Found::Absent };
@@ -209,7 +215,7 @@ impl Ledger {
         let entry = catalog.entry(parcel).clone();
         let earned = match kind {
             CaseKind::Malformed => entry.malformed,
-            CaseKind::Poison => entry.poison,
+            CaseKind::Poison => entry.was_poison,
             CaseKind::Conflict => entry.contested,
             // Nothing is planted that could be out of sequence.
             CaseKind::OutOfSequence => false,

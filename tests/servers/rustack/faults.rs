@@ -52,6 +52,8 @@ pub(crate) enum Fault {
     DeliverAgain,
     /// Receives: this much is added to every `SequenceNumber`.
     RaiseSequenceNumbers(u128),
+    /// Receives: so many blanks are added to every body. SQS's queues may carry more than this server takes.
+    EnlargeBodies(usize),
 }
 
 impl Fault {
@@ -246,6 +248,14 @@ async fn go_wrong(
                     let small: u128 = number.as_str().and_then(|text| text.parse().ok()).expect("a number");
                     *number = Value::String((small + by).to_string());
                 }
+            }
+            Ok(answer(&reply))
+        }
+        Fault::EnlargeBodies(by) => {
+            let mut reply = parse(&bytes_of(inner.handle_operation(operation, body).await?).await);
+            for message in reply["Messages"].as_array_mut().into_iter().flatten() {
+                let text = message["Body"].as_str().expect("every message has a body");
+                message["Body"] = Value::String(format!("{text}{:by$}", ""));
             }
             Ok(answer(&reply))
         }

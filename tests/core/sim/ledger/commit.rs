@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use millrace::ledger::{ErrorClass, Gate, LedgerError, Verdict};
+use millrace::ledger::{CaseKind, ErrorClass, Gate, LedgerError, Verdict};
 use millrace::order::{CustomerId, EntryId, Ordering, Rank};
 
 use super::super::catalog::{Catalog, Parcel};
@@ -121,7 +121,7 @@ impl Ledger {
             |there: Parcel| there.rank != parcel.rank || catalog.entry(there).digest != catalog.entry(parcel).digest;
         self.orders.contains_key(id)
             || self.tombstones.iter().any(|(other, _)| other == id)
-            || self.quarantine.keys().any(|(other, _)| other == id)
+            || self.quarantined_as(id, catalog.entry(parcel).digest)
             || (parked && self.parked_as(catalog, id).is_some_and(elsewhere))
     }
 
@@ -155,7 +155,9 @@ impl Ledger {
             let entry = &catalog.entries[message.entry];
             let ends = plan.iter().any(|parcel| catalog.entry(*parcel).id == entry.id)
                 || self.orders.contains_key(&entry.id)
-                || self.tombstones.iter().any(|(id, _)| *id == entry.id);
+                || self.tombstones.iter().any(|(id, _)| *id == entry.id)
+                // A conflict blocks nobody.
+                || self.quarantine.get(&(entry.id.clone(), entry.digest)) == Some(&CaseKind::Conflict);
             assert!(ends || entry.customer.as_ref() != Some(name), "I8: {plan:?} passes {entry:?}");
         }
     }

@@ -1,0 +1,138 @@
+//! Early orders, parked runs, blocked customers.
+
+use millrace::ledger::{CaseVerdict, Found, ParkVerdict};
+
+use super::*;
+
+/// A desk where order 3 of `a` came before order 2.
+fn early(change: impl FnOnce(&mut Settings)) -> Desk {
+    let mut desk = desk(change);
+    desk.deliver(vec![order(1, "a", 1), order(3, "a", 3)]);
+    assert!(writes(&desk.committed(0, &[1])).is_empty());
+    desk
+}
+
+#[test]
+fn an_early_order_waits_and_is_parked() {
+    let mut desk = early(|_| {});
+    assert!(writes(&desk.pass(ms(49))).is_empty());
+    assert_eq!(parks(&desk.pass(ms(1))), [[3]]);
+    let actions = desk.wrote(0, Written::Park(Ok(vec![ParkVerdict::Parked])));
+    assert_eq!(ends(&actions), [(3, Outcome::Parked)]);
+}
+
+#[test]
+fn an_early_order_goes_when_its_predecessor_comes() {
+    let mut desk = early(|_| {});
+    assert_eq!(runs(&desk.deliver(vec![order(2, "a", 2)])), [[2, 3]]);
+}
+
+#[test]
+fn full_memory_parks_early_orders_at_once() {
+    let mut desk = desk(|s| s.messages_max = 21);
+    let early: Vec<_> = (0..10).map(|n| order(n, &format!("c{n}"), 5)).collect();
+    let actions = desk.deliver(early);
+    assert_eq!(commits(&actions)[0].runs.len(), 10, "nothing is known of them, so they are tried");
+    desk.polls.clear();
+    let more: Vec<_> = (10..12).map(|n| order(n, "d", Rank::from(n))).collect();
+    let before = desk.now;
+    let verdicts = vec![Verdict::Ahead { upto: 0, parked: 0 }; 10];
+    desk.polls.push(1);
+    let mut actions = desk.deliver(more);
+    actions.extend(desk.wrote(0, Written::Commit(Ok(verdicts))));
+    let actions = desk.wrote(0, Written::Commit(Ok(vec![Verdict::Ahead { upto: 0, parked: 0 }])));
+    assert_eq!(desk.now, before);
+    assert_eq!(parks(&actions)[0].len(), 12, "{actions:?}");
+}
+
+#[test]
+fn a_parked_run_is_loaded_when_its_predecessor_is_committed() {
+    let mut desk = desk(|_| {});
+    desk.deliver(vec![order(1, "a", 1)]);
+    let verdict = Verdict::Committed { upto: 1, parked: 2, known: Vec::new() };
+    let actions = desk.wrote(0, Written::Commit(Ok(vec![verdict])));
+    assert_eq!(writes(&actions), [(0, Work::Load { customers: vec![name("a")], limit: 8 })]);
+    let actions = desk.wrote(0, loaded("a", 1, 2, vec![order(2, "a", 2), order(3, "a", 3)]));
+    assert_eq!(runs(&actions), [[2, 3]]);
+    let actions = desk.committed(0, &[3]);
+    assert_eq!(ends(&actions), [], "their deliveries ended before");
+    let unparked = actions.iter().filter(|action| matches!(action, Action::Unparked { .. })).count();
+    assert_eq!(unparked, 2);
+}
+
+#[test]
+fn a_surprised_park_asks_where_the_customer_stands() {
+    let mut desk = early(|_| {});
+    desk.pass(ms(50));
+    let mut actions = desk.wrote(0, Written::Park(Ok(vec![ParkVerdict::NotEarly])));
+    actions.extend(desk.pass(ms(50)));
+    assert!(matches!(&writes(&actions)[..], [(0, Work::Load { .. })]), "{actions:?}");
+    // Another instance has committed both meanwhile.
+    let actions = desk.wrote(0, loaded("a", 3, 0, Vec::new()));
+    assert_eq!(writes(&actions), [(0, Work::LookUp(vec![(3, 3)]))]);
+}
+
+#[test]
+fn a_duplicate_of_a_blocked_customer_comes_to_its_end() {
+    // "Blocked" may be told before "behind", and a park says "not early": neither must go round in circles.
+    let mut desk = desk(|_| {});
+    desk.deliver(vec![order(1, "a", 1)]);
+    let mut actions = desk.wrote(0, Written::Commit(Ok(vec![Verdict::Blocked])));
+    assert_eq!(parks(&actions), [[1]]);
+    actions = desk.wrote(0, Written::Park(Ok(vec![ParkVerdict::NotEarly])));
+    actions.extend(desk.pass(ms(50)));
+    assert!(matches!(&writes(&actions)[..], [(0, Work::Load { .. })]), "{actions:?}");
+    let actions = desk.wrote(0, loaded("a", 4, 0, Vec::new()));
+    assert_eq!(writes(&actions), [(0, Work::LookUp(vec![(1, 1)]))]);
+    let actions = desk.wrote(0, Written::LookUp(Ok(vec![Found::Ended])));
+    assert_eq!(ends(&actions), [(1, Outcome::Duplicate)]);
+}
+
+#[test]
+fn one_place_and_one_order_id_a_park() {
+    let mut desk = desk(|_| {});
+    let twin = Arrival { id: EntryId::new("twin"), ..order(2, "a", 5) };
+    let again = Arrival { id: EntryId::new("a-5"), digest: Digest([9; 32]), ..order(3, "b", 7) };
+    desk.deliver(vec![order(1, "a", 5), twin, again]);
+    let mut actions = desk.pass(ms(1));
+    for _ in 0..2 {
+        actions.extend(desk.wrote(0, Written::Commit(Ok(vec![Verdict::Ahead { upto: 0, parked: 0 }]))));
+    }
+    actions.extend(desk.pass(ms(100)));
+    assert_eq!(parks(&actions), [[1]]);
+    let actions = desk.wrote(0, Written::Park(Ok(vec![ParkVerdict::Parked])));
+    assert_eq!(ends(&actions), [(1, Outcome::Parked)]);
+    let later: Vec<u32> = parks(&actions).concat();
+    assert_eq!(later, [3, 2], "the next call has the others: {actions:?}");
+}
+
+/// `fifo`: a parked order that is delivered again goes with the parked ones, or both would wait for each other.
+#[test]
+fn a_parked_order_and_its_delivery_are_one() {
+    let mut desk = desk(|s| s.ordering = Ordering::Fifo);
+    desk.deliver(vec![order(5, "a", 100)]);
+    let actions = desk.wrote(0, Written::Commit(Ok(vec![Verdict::Ahead { upto: 50, parked: 1 }])));
+    assert!(matches!(&writes(&actions)[..], [(0, Work::Load { .. })]), "{actions:?}");
+    let actions = desk.wrote(0, loaded("a", 50, 1, vec![order(6, "a", 100)]));
+    let [(0, Work::Commit { parked: true, .. })] = &writes(&actions)[..] else { panic!("{actions:?}") };
+    let actions = desk.committed(0, &[100]);
+    assert_eq!(ends(&actions), [(5, Outcome::Duplicate)]);
+}
+
+/// `fifo`: a malformed message whose quarantine came too early keeps its place, and nothing passes it.
+#[test]
+fn nothing_passes_a_malformed_message() {
+    let mut desk = desk(|s| s.ordering = Ordering::Fifo);
+    let malformed = Arrival { malformed: true, ..order(1, "a", 100) };
+    let actions = desk.deliver(vec![malformed, order(2, "a", 200)]);
+    assert!(matches!(&writes(&actions)[..], [(0, Work::Quarantine { blocks: true, .. })]), "{actions:?}");
+    let mut actions = desk.wrote(0, Written::Quarantine(Ok(CaseVerdict::NotNext)));
+    actions.extend(desk.pass(ms(50)));
+    assert!(matches!(&writes(&actions)[..], [(0, Work::Load { .. })]), "{actions:?}");
+    let actions = desk.wrote(0, loaded("a", 50, 1, vec![order(3, "a", 60)]));
+    let [(0, Work::Commit { parked: true, .. })] = &writes(&actions)[..] else { panic!("{actions:?}") };
+    let actions = desk.committed(0, &[60]);
+    assert!(matches!(&writes(&actions)[..], [(0, Work::Quarantine { payload: 1, .. })]), "{actions:?}");
+    let actions = desk.wrote(0, Written::Quarantine(Ok(CaseVerdict::Quarantined)));
+    assert_eq!(parks(&actions), [[2]]);
+}
