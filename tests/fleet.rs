@@ -41,7 +41,8 @@ async fn numbered_orders_survive_every_fault() {
     let server = Rustack::start().await;
     let url = server.create_queue("orders").await;
     let queue = Queue::on_rustack(server, url);
-    let summary = survive("gapless", queue, |folder, random| Load::shuffled(20_000, 300, folder, random)).await;
+    let summary =
+        Box::pin(survive("gapless", queue, |folder, random| Load::shuffled(20_000, 300, folder, random))).await;
     assert!(summary.redelivered >= 100, "VOID: the kills cost hardly a redelivery: {summary:?}");
 }
 
@@ -51,7 +52,8 @@ async fn a_fifo_queue_survives_every_fault() {
     let server = Rustack::start().await;
     let url = server.create_fifo_queue("orders.fifo").await;
     let queue = Queue::on_rustack(server, url);
-    let summary = survive("fifo", queue, |folder, random| Load::in_order(20_000, 300, 1, folder, random)).await;
+    let summary =
+        Box::pin(survive("fifo", queue, |folder, random| Load::in_order(20_000, 300, 1, folder, random))).await;
     assert!(summary.redelivered >= 20, "VOID: the kills cost hardly a redelivery: {summary:?}");
 }
 
@@ -59,7 +61,7 @@ async fn a_fifo_queue_survives_every_fault() {
 async fn several_messages_of_a_group_in_one_receive_survive_every_fault() {
     let _turn = alone().await;
     let queue = Queue::on_ministack().await;
-    let summary = survive("fifo", queue, |folder, random| Load::in_order(2_000, 40, 6, folder, random)).await;
+    let summary = Box::pin(survive("fifo", queue, |folder, random| Load::in_order(2_000, 40, 6, folder, random))).await;
     assert!(summary.shared >= 100, "VOID: too few receives held two or more of one group: {summary:?}");
     assert!(
         summary.failed_before_followers >= 20,
@@ -84,9 +86,12 @@ async fn sequence_numbers_beyond_64_bits_keep_their_order() {
     site.until_committed(100, REST).await;
     killed.kill().await;
     let mut worker = site.worker();
-    site.until_done(load.orders, REST).await;
-    site.verify(&load).await;
-    assert_eq!(site.highest_mark().await, (by + 315).to_string(), "every number was raised, and kept digit by digit");
+    site.until_verified(&load, REST).await;
+    // Digit by digit: the mark is the number of the last order, or of a duplicate of it.
+    let last = load.messages().iter().position(|message| message.body.contains("order-00299")).unwrap();
+    let mark: u128 = site.highest_mark().await.parse().unwrap();
+    let sent = load.messages().len() as u128;
+    assert!((by + 1 + last as u128..=by + sent).contains(&mark), "{mark}");
     worker.terminate();
     assert_eq!(stopped(&mut worker).await.at_risk, 0);
 }
@@ -108,9 +113,8 @@ async fn survive(ordering: &str, queue: Queue, load: impl FnOnce(&std::path::Pat
     for part in load.parts(SECONDS * PARTS + PARTS_AFTER).skip(SECONDS * PARTS) {
         site.queue.send(part).await;
     }
-    site.until_done(load.orders, REST).await;
+    site.until_verified(&load, REST).await;
     println!("done after {:?}; {:?}", begun.elapsed(), record.summary());
-    site.verify(&load).await;
     fleet.was_hit();
     fleet.stop().await;
     record.summary()

@@ -12,7 +12,7 @@ use crate::servers::{Database, PATIENCE, database, eventually, postgres, redis, 
 mod refused;
 
 /// How long a worker may take for a load of hundreds.
-const WORK: Duration = Duration::from_secs(60);
+const WORK: Duration = Duration::from_mins(1);
 
 /// Keys are looked at with patience only where the worker still runs.
 async fn locks(prefix: &str) -> Vec<String> {
@@ -68,8 +68,7 @@ async fn sigterm_under_load_leaves_no_message_in_flight() {
     assert_eq!(locks(&prefix).await, Vec::<String>::new(), "its locks are free");
 
     let mut second = site.worker();
-    site.until_done(load.orders, WORK).await;
-    site.verify(&load).await;
+    site.until_verified(&load, WORK).await;
     second.terminate();
     assert_eq!(stopped(&mut second).await, Stopped { finished: 0, returned: 0, at_risk: 0 });
     assert_eq!(locks(&prefix).await, Vec::<String>::new());
@@ -113,8 +112,7 @@ async fn sigterm_while_the_ledger_is_away_hands_everything_back() {
 
     ledger.start_again().await;
     let mut second = site.worker();
-    site.until_done(load.orders, WORK).await;
-    site.verify(&load).await;
+    site.until_verified(&load, WORK).await;
     second.terminate();
     assert_eq!(stopped(&mut second).await.at_risk, 0);
 }
@@ -145,8 +143,7 @@ async fn sigkill_costs_only_time() {
     let left = counts(&site).await;
     assert!(left.in_flight > 0, "VOID: it held nothing: {left:?}");
     let mut second = site.worker();
-    site.until_done(load.orders, WORK).await;
-    site.verify(&load).await;
+    site.until_verified(&load, WORK).await;
     second.terminate();
     assert_eq!(stopped(&mut second).await.at_risk, 0);
 }
