@@ -186,7 +186,7 @@ impl<P: Clone> Core<P> {
         }
         self.abandon();
         self.assign();
-        if self.stop.is_none() && self.routing.receives() {
+        if self.stop.is_none() && self.routing.receives() && self.deliveries.keep_up(&self.settings) {
             let held = (self.deliveries.len(), self.deliveries.bytes());
             self.flow.pump(&self.settings, self.now, held, &mut self.actions);
         }

@@ -116,6 +116,12 @@ impl<P: Clone> Deliveries<P> {
         self.deletes.len()
     }
 
+    /// Whether deletes keep up with receives: no more of them wait than one round of calls takes. Otherwise messages
+    /// would be received faster than they are deleted, until they come again before their delete.
+    pub(super) fn keep_up(&self, settings: &Settings) -> bool {
+        self.deletes.len() <= settings.calls_max * CALL_MAX
+    }
+
     /// Whether SQS has answered for everything that ended.
     pub(super) fn is_settled(&self) -> bool {
         self.ending == 0
