@@ -64,6 +64,8 @@ pub struct Status {
     pub committers: u64,
     /// How many deliveries ended in which way.
     pub outcomes: Outcomes,
+    /// Parked orders that were committed; their deliveries ended before, as parked.
+    pub unparked: u64,
     /// Requests made to each server.
     pub requests: Requests,
     /// The last error of each kind.
@@ -101,6 +103,7 @@ impl Status {
             committers_busy: 0,
             committers: 0,
             outcomes: Outcomes::default(),
+            unparked: 0,
             requests: Requests::default(),
             last_errors: Vec::new(),
         }

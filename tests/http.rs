@@ -45,6 +45,7 @@ fn a_status() -> Status {
         held_bytes_max: 14,
         early: 15,
         pending_deletes: 16,
+        unparked: 17,
         oldest_order_seconds: Some(17.5),
         lanes: 18,
         lanes_waiting_for_lock: 19,

@@ -127,8 +127,15 @@ fn print(status: &Status) {
             (
                 "ended",
                 format!(
-                    "{} committed, {} duplicate, {} parked, {} spooled, {} returned, {} quarantined",
-                    ends.committed, ends.duplicate, ends.parked, ends.spooled, ends.returned, ends.quarantined
+                    "{} committed, {} duplicate, {} parked ({} of them committed since), {} spooled, {} returned, \
+                     {} quarantined",
+                    ends.committed,
+                    ends.duplicate,
+                    ends.parked,
+                    status.unparked,
+                    ends.spooled,
+                    ends.returned,
+                    ends.quarantined
                 )
             ),
             (

@@ -112,8 +112,9 @@ impl<P: Clone> Deliveries<P> {
         self.bytes
     }
 
-    pub(super) fn deletes_waiting(&self) -> usize {
-        self.deletes.len()
+    /// Deliveries that ended, and whose delete or return SQS has not answered yet.
+    pub(super) fn ending(&self) -> usize {
+        self.ending
     }
 
     /// Whether deletes keep up with receives: no more of them wait than one round of calls takes. Otherwise messages

@@ -26,8 +26,8 @@ pub struct Snapshot {
     pub parked: u64,
     /// Orders that wait in memory for a predecessor.
     pub early: usize,
-    /// Messages whose delete waits.
-    pub deletes_waiting: usize,
+    /// Of the messages: those that ended, and whose delete or return SQS has not answered yet.
+    pub ending: usize,
     /// Polls on their way.
     pub polls: usize,
     /// Committers at work.
@@ -58,7 +58,7 @@ impl<P: Clone> Core<P> {
             lanes_blocked: count(&|lane| lane.blocked),
             early: self.lanes.values().filter(early).map(|lane| lane.orders.len()).sum(),
             parked: self.lanes.values().map(|lane| lane.parked).sum(),
-            deletes_waiting: self.deliveries.deletes_waiting(),
+            ending: self.deliveries.ending(),
             polls: self.flow.polls(),
             committers_busy: self.slots.iter().flatten().count(),
             commits_pending: self.pending.len(),

@@ -17,6 +17,7 @@ pub(super) struct Record {
     /// Who keeps the locks when they are not away.
     locks: LocksState,
     outcomes: Outcomes,
+    unparked: u64,
     last_errors: BTreeMap<(&'static str, &'static str), LastError>,
     route: Shown,
     route_since: Timestamp,
@@ -33,6 +34,7 @@ impl Record {
             status,
             locks,
             outcomes: Outcomes::default(),
+            unparked: 0,
             last_errors: BTreeMap::new(),
             route: Shown::Direct,
             route_since: Timestamp::now(),
@@ -86,6 +88,7 @@ impl Record {
                 tracing::debug!(entry = %payload.entry.id(), outcome = outcome.label(), "ended");
             }
             Action::Unparked { payload } => {
+                self.unparked += 1;
                 metrics::unparked();
                 tracing::debug!(entry = %payload.entry.id(), "a parked order was committed");
             }
@@ -131,12 +134,12 @@ impl Record {
         status.route = self.route;
         status.route_since = self.route_since;
         status.route_reason = reason;
-        status.held_messages = seen.messages as u64;
+        status.held_messages = (seen.messages - seen.ending) as u64;
         status.held_bytes = seen.bytes;
         status.held_messages_max = self.messages_max;
         status.held_bytes_max = self.bytes_max;
         status.early = seen.early as u64;
-        status.pending_deletes = seen.deletes_waiting as u64;
+        status.pending_deletes = seen.ending as u64;
         status.oldest_order_seconds = oldest.map(|sent_at| age(now, sent_at).as_secs_f64());
         status.lanes = seen.lanes as u64;
         status.lanes_waiting_for_lock = seen.lanes_waiting_for_lock as u64;
@@ -154,6 +157,7 @@ impl Record {
         status.committers_busy = seen.committers_busy as u64;
         status.committers = self.committers;
         status.outcomes = self.outcomes;
+        status.unparked = self.unparked;
         status.requests = metrics::requests();
         status.last_errors = self.last_errors.values().cloned().collect();
     }
