@@ -96,6 +96,7 @@ pub(super) enum Step {
 
 /// One customer's orders.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[allow(clippy::struct_excessive_bools, reason = "each is true or not by itself")]
 pub(super) struct Lane<P> {
     pub orders: BTreeMap<Place, Held<P>>,
     /// The last position (`gapless`) or mark (`fifo`) that the ledger told. It only grows, so what lies at or below it

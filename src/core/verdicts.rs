@@ -105,7 +105,8 @@ impl<P: Clone> Core<P> {
                 // It stands next, and yet something goes first: another order is parked for a place of the run.
                 lane.contested =
                     ordering == Ordering::Gapless && places.first().is_some_and(|(first, _)| *first == upto + 1);
-                if parked_batch {
+                // What was loaded may be another order than what is parked now.
+                if parked_batch || lane.contested {
                     lane.unload();
                 }
                 lane.learn_parked(parked);

@@ -165,11 +165,11 @@ fn a_parked_order_that_is_delivered_again_goes_before_another_order() {
 #[test]
 fn nothing_is_forgotten_when_another_order_is_loaded_for_its_place() {
     let mut desk = contested(vec![other(9)]);
-    let actions = desk.wrote(0, loaded("a", 1, 2, vec![other(8)]));
+    let actions = desk.wrote(0, loaded("a", 1, 1, vec![other(8)]));
     assert_eq!(runs(&actions), [[9]]);
-    let actions = desk.wrote(0, Written::Commit(Ok(vec![Verdict::Ahead { upto: 1, parked: 2 }])));
+    let actions = desk.wrote(0, Written::Commit(Ok(vec![Verdict::Ahead { upto: 1, parked: 1 }])));
     assert!(matches!(&writes(&actions)[..], [(0, Work::Load { .. })]), "{actions:?}");
-    let actions = desk.wrote(0, loaded("a", 1, 2, vec![order(2, "a", 2)]));
+    let actions = desk.wrote(0, loaded("a", 1, 1, vec![order(2, "a", 2)]));
     assert_eq!(runs(&actions), [[2]]);
     let actions = desk.committed(0, &[2]);
     assert_eq!(ends(&actions), []);
