@@ -103,7 +103,8 @@ pub trait Session: Send + 'static {
         limit: u32,
     ) -> impl Future<Output = Result<Vec<ParkedRun>, LedgerError>> + Send;
 
-    /// Puts one entry into quarantine, and blocks its customer where the case says so.
+    /// Puts one entry into quarantine, and blocks its customer where the case says so. Only what stands next blocks:
+    /// the next position in `gapless`, unless another order is parked for it; in `fifo` what nothing is parked before.
     fn quarantine(&mut self, case: &Case) -> impl Future<Output = Result<CaseVerdict, LedgerError>> + Send;
 
     /// Finds what a crash left behind: removes parked copies of orders that have an end, and returns at most `limit`
@@ -176,7 +177,8 @@ pub enum Verdict {
     Locked,
     /// The run begins at or below this last position (mark); what lies below has to be looked up.
     Behind(Rank),
-    /// The run begins above the next position (`gapless`), or parked orders go first (`fifo`).
+    /// The run begins above the next position (`gapless`), or parked orders go first: in `fifo` all of them, in
+    /// `gapless` another order that was parked for one of the places of the run.
     Ahead {
         /// The last position (mark).
         upto: Rank,
@@ -289,7 +291,8 @@ pub struct Case {
 pub enum CaseVerdict {
     /// It is in quarantine, now or since before.
     Quarantined,
-    /// It does not stand next any more (a stale verdict changes nothing): judge it anew.
+    /// It does not stand next, or not any more (a stale verdict changes nothing): judge it anew. In `gapless` that is
+    /// so too when another order is parked for its place: that one stands next.
     NotNext,
     /// The customer is blocked by another order: park it.
     Blocked,

@@ -88,6 +88,9 @@ impl<P: Clone> Core<P> {
     fn unsuspect(&mut self, customer: &CustomerId, place: Place, mut held: Held<P>) {
         held.parked = false;
         held.tries += 1;
+        // The place that it had may be another's by now.
+        self.arrivals += 1;
+        let place = (place.0, if place.1 == 0 { self.arrivals } else { place.1 });
         let tries = held.tries;
         let lane = self.lanes.entry(customer.clone()).or_insert_with(Lane::new);
         lane.upto = None;

@@ -36,7 +36,7 @@ impl<P: Clone> Core<P> {
             self.cases.push_back(LooseCase { held, rank, kind, reason: None });
             return;
         };
-        let place = (rank, self.arrivals);
+        let place = (rank, if parked { 0 } else { self.arrivals });
         let lane = self.lanes.entry(customer.clone()).or_insert_with(Lane::new);
         if lane.is_over(ordering, rank) {
             if !parked {
@@ -48,8 +48,9 @@ impl<P: Clone> Core<P> {
             (Some(same), Some(no)) if same.delivery.is_none() => same.delivery = Some(no),
             (Some(same), Some(no)) => same.copies.push(no),
             // Loaded, and delivered again meanwhile: one is enough, and it goes where parked orders go.
-            (Some(same), None) => same.parked = true,
+            (Some(_), None) => lane.park_same(place, &held.id, held.digest, self.arrivals),
             (None, _) => {
+                lane.make_room(place, self.arrivals);
                 lane.orders.insert(place, held);
             }
         }

@@ -7,7 +7,8 @@ use super::deliveries::DeliveryNo;
 use super::time::Time;
 use crate::order::{CustomerId, Digest, EntryId, Ordering, Rank};
 
-/// The place of an order in a lane: its rank, and the arrival for two that claim the same rank.
+/// The place of an order in a lane: its rank, and the arrival for two that claim the same rank; 0 for a parked order,
+/// which was there before any delivery.
 pub(super) type Place = (Rank, u64);
 
 /// One order in a lane.
@@ -95,6 +96,7 @@ pub(super) enum Step {
 
 /// One customer's orders.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[allow(clippy::struct_excessive_bools, reason = "each is true or not by itself")]
 pub(super) struct Lane<P> {
     pub orders: BTreeMap<Place, Held<P>>,
     /// The last position (`gapless`) or mark (`fifo`) that the ledger told. It only grows, so what lies at or below it
@@ -103,6 +105,9 @@ pub(super) struct Lane<P> {
     pub parked_run: ParkedRun,
     /// How many of its orders are parked in the ledger, as last told.
     pub parked: u64,
+    /// `gapless`: another order is parked for a place of ours and goes first, so what is parked is loaded before
+    /// anything is committed, and one order is committed at a time.
+    pub contested: bool,
     /// The customer's next order is in quarantine.
     pub blocked: bool,
     pub lock: Lock,
@@ -130,6 +135,7 @@ impl<P> Lane<P> {
             upto: None,
             parked_run: ParkedRun::None,
             parked: 0,
+            contested: false,
             blocked: false,
             lock: Lock::Wanted,
             busy: false,
@@ -176,7 +182,7 @@ impl<P> Lane<P> {
         };
         // Without knowledge the head is tried: the verdict tells where the customer stands. After a surprise a load
         // tells it, because a blocked customer's verdict does not.
-        if self.upto.is_none() && self.parked_run == ParkedRun::Wanted {
+        if (self.upto.is_none() || self.contested) && self.parked_run == ParkedRun::Wanted {
             return Next::Write(Step::Load);
         }
         if self.upto.is_none_or(|upto| *rank <= upto + 1) {
@@ -216,6 +222,7 @@ impl<P> Lane<P> {
         batch: &mut BTreeMap<EntryId, usize>,
         number: usize,
     ) -> Vec<Place> {
+        let most = if self.contested { 1 } else { most };
         let mut run: Vec<Place> = Vec::new();
         for (place, held) in &self.orders {
             // In gapless a parked order is committed like any other; elsewhere the two kinds never mix.
@@ -285,6 +292,26 @@ impl<P> Lane<P> {
     pub(super) fn same(&mut self, rank: Rank, id: &EntryId, digest: Digest) -> Option<&mut Held<P>> {
         let there = self.orders.range_mut((rank, 0)..=(rank, u64::MAX));
         there.map(|(_, held)| held).find(|held| held.id == *id && held.digest == digest)
+    }
+
+    /// The same entry was loaded from the parked orders: it goes to their `place`, before another for its rank.
+    pub(super) fn park_same(&mut self, place: Place, id: &EntryId, digest: Digest, arrival: u64) {
+        let mut there = self.orders.range((place.0, 0)..=(place.0, u64::MAX));
+        let Some(from) = there.find(|(_, held)| held.id == *id && held.digest == digest).map(|(from, _)| *from) else {
+            return;
+        };
+        if let Some(mut held) = self.orders.remove(&from) {
+            held.parked = true;
+            self.make_room(place, arrival);
+            self.orders.insert(place, held);
+        }
+    }
+
+    /// Who stands at `place`, a parked order once, goes behind with the number of this arrival.
+    pub(super) fn make_room(&mut self, place: Place, arrival: u64) {
+        if let Some(other) = self.orders.remove(&place) {
+            self.orders.insert((place.0, arrival), other);
+        }
     }
 
     /// Learns where the ledger stands, and takes out what is over by that.

@@ -5,7 +5,7 @@ use super::lane::{Held, Place};
 use super::time::backoff;
 use super::{Action, Alarm, Core, Written};
 use crate::ledger::{ErrorClass, Gate, LedgerError, Verdict};
-use crate::order::CustomerId;
+use crate::order::{CustomerId, Ordering};
 use crate::outcome::Outcome;
 
 /// A batch that stalled so often is taken apart even when nothing else was committed meanwhile: perhaps there is
@@ -69,6 +69,7 @@ impl<P: Clone> Core<P> {
                     places.iter().filter_map(|place| Some((*place, lane.orders.remove(place)?))).collect();
                 let over = lane.advance(ordering, upto);
                 lane.blocked = false;
+                lane.contested &= parked > 0;
                 lane.learn_parked(parked);
                 if known.len() < places.len() {
                     lane.tries = 0;
@@ -101,7 +102,11 @@ impl<P: Clone> Core<P> {
             }
             Verdict::Ahead { upto, parked } => {
                 lane.upto = Some(upto);
-                if parked_batch {
+                // It stands next, and yet something goes first: another order is parked for a place of the run.
+                lane.contested =
+                    ordering == Ordering::Gapless && places.first().is_some_and(|(first, _)| *first == upto + 1);
+                // What was loaded may be another order than what is parked now.
+                if parked_batch || lane.contested {
                     lane.unload();
                 }
                 lane.learn_parked(parked);

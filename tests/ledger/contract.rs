@@ -72,6 +72,7 @@ macro_rules! contract {
             park {
                 early_orders_wait_and_follow, a_first_order_is_never_early, an_order_at_its_turn_is_not_early,
                 parking_twice_counts_once, another_order_for_a_parked_place_is_refused,
+                what_is_parked_for_a_place_goes_before_another_order,
                 a_name_parks_once_over_all_customers, orders_of_one_call_see_each_other,
                 a_commit_removes_the_parked_copy, runs_end_at_gaps_and_limits, parking_and_committing_race,
             }
@@ -82,7 +83,7 @@ macro_rules! contract {
             quarantine {
                 a_poisoned_head_blocks_its_customer, a_stale_case_changes_nothing,
                 another_head_cannot_block_twice, a_case_is_one_row, a_malformed_message_blocks_nobody,
-                a_parked_head_leaves_the_parked, a_retried_order_goes_first, a_skipped_order_is_ended,
+                a_parked_head_leaves_the_parked, what_is_parked_for_the_place_stands_next, a_retried_order_goes_first, a_skipped_order_is_ended,
                 the_blocked_place_is_taken,
             }
             sweep {

@@ -24,7 +24,7 @@ WITH mr_gate AS MATERIALIZED (
     WHERE l.customer_id = ANY ($2::text[]) AND EXISTS (SELECT FROM mr_gate)
     ORDER BY l.customer_id
     FOR UPDATE OF l SKIP LOCKED
-), mr_go AS MATERIALIZED (
+), mr_next AS MATERIALIZED (
     SELECT r.run, r.customer_id, r.after, l.parked FROM mr_run r JOIN mr_locked l USING (customer_id)
     WHERE l.last_position = r.before AND l.blocked_by IS NULL
 ), mr_order AS MATERIALIZED (
@@ -35,11 +35,23 @@ WITH mr_gate AS MATERIALIZED (
          AS o (run, position, order_id, digest, currency, total_minor, placed_at, body, number)
 ), mr_copy AS MATERIALIZED (
     -- Only of customers that have parked orders, which are few.
-    SELECT o.order_id, o.digest, g.customer_id FROM mr_order o JOIN mr_go g USING (run) WHERE g.parked > 0
+    SELECT o.order_id, o.digest, o.position, n.customer_id FROM mr_order o JOIN mr_next n USING (run) WHERE n.parked > 0
+), mr_rival AS MATERIALIZED (
+    -- Another order was parked for one of the places, and acked: it goes first. A subquery for each order, because the
+    -- planner cannot turn it into a join.
+    SELECT DISTINCT customer_id FROM (
+        SELECT c.customer_id, (SELECT (p.order_id, p.digest) IS DISTINCT FROM (c.order_id, c.digest) FROM parked_orders p
+                               WHERE p.customer_id = c.customer_id AND p.ord = c.position::numeric) AS other
+        FROM mr_copy c) r
+    WHERE other
+), mr_go AS MATERIALIZED (
+    SELECT run, customer_id, after, parked FROM mr_next
+    WHERE NOT EXISTS (SELECT FROM mr_rival r WHERE r.customer_id = mr_next.customer_id)
 ), mr_unparked AS (
     DELETE FROM parked_orders p
     WHERE p.order_id = ANY (ARRAY (SELECT order_id FROM mr_copy))
       AND ((p.order_id, p.customer_id, p.digest) IN (SELECT order_id, customer_id, digest FROM mr_copy)) IS TRUE
+      AND (p.customer_id IN (SELECT customer_id FROM mr_go)) IS TRUE
     RETURNING p.customer_id
 ), mr_moving AS MATERIALIZED (
     SELECT array_agg(customer_id) AS names, jsonb_object_agg(customer_id, after) AS after FROM mr_go
@@ -103,6 +115,7 @@ SELECT CASE
            WHEN k.customer_id IS NOT NULL THEN 'committed'
            WHEN l.last_position > r.before THEN 'behind'
            WHEN l.blocked_by IS NOT NULL THEN 'blocked'
+           WHEN EXISTS (SELECT FROM mr_rival v WHERE v.customer_id = r.customer_id) THEN 'ahead'
            WHEN l.last_position < r.before OR (s.customer_id IS NULL AND r.before > 0) THEN 'ahead'
            ELSE 'locked'
        END,

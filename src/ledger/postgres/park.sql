@@ -29,8 +29,8 @@ WITH mr_gate AS MATERIALIZED (
     ON CONFLICT DO NOTHING
 ), mr_judged AS MATERIALIZED (
     SELECT e.number, CASE
-        -- The blocked order itself, or another one for its place.
-        WHEN l.blocked_by = e.case_id THEN 'taken'
+        -- The blocked order itself, or another one for its place. In fifo it may have been sent before, below the mark.
+        WHEN l.blocked_by = e.case_id AND ($1::text = 'gapless' OR e.ord > l.mark) THEN 'taken'
         WHEN $1::text = 'gapless' THEN CASE
             WHEN e.ord > l.last_position + 1 THEN 'park'
             WHEN e.ord = l.last_position + 1 AND l.blocked_by IS NOT NULL THEN 'taken'

@@ -13,15 +13,18 @@ WITH mr_gate AS MATERIALIZED (
 ), mr_known AS MATERIALIZED (
     SELECT q.id FROM quarantined_orders q WHERE q.id = $2::text
 ), mr_locked AS MATERIALIZED (
-    SELECT l.customer_id, l.last_position, l.mark, l.blocked_by, l.xmin AS version FROM customers l
+    SELECT l.customer_id, l.last_position, l.mark, l.parked, l.blocked_by, l.xmin AS version FROM customers l
     WHERE l.customer_id = $4::text AND EXISTS (SELECT FROM mr_gate)
     FOR UPDATE OF l
 ), mr_next AS MATERIALIZED (
     SELECT l.customer_id FROM mr_locked l, mr_rank r
     WHERE l.blocked_by IS NULL AND NOT EXISTS (SELECT FROM mr_known)
       AND CASE $1::text
-          WHEN 'gapless' THEN l.last_position = r.rank - 1
           -- parked_orders is read from the snapshot, so it must be the one of the locked row.
+          WHEN 'gapless' THEN l.last_position = r.rank - 1
+              AND (l.parked = 0 OR l.version = (SELECT version FROM mr_seen)
+                  AND NOT EXISTS (SELECT FROM parked_orders p WHERE p.customer_id = $4::text AND p.ord = r.rank
+                                  AND (p.order_id, p.digest) IS DISTINCT FROM ($10::text, $6::bytea)))
           WHEN 'fifo' THEN l.mark < r.rank AND l.version = (SELECT version FROM mr_seen)
               AND NOT EXISTS (SELECT FROM parked_orders p WHERE p.customer_id = $4::text AND p.ord < r.rank)
           ELSE true

@@ -43,7 +43,9 @@ impl Work for Commit<'_> {
         for run in runs {
             let row = rows.get(run.customer.as_str()).cloned().unwrap_or_default();
             let sorted = sort(run, &known)?;
-            let waits = if self.batch.parked {
+            let waits = if terms.ordering == Ordering::Gapless {
+                row.parked > 0 && has_rival(tx, run).await?
+            } else if self.batch.parked {
                 // The run itself is parked: what counts is what stands below it.
                 lowest.get(run.customer.as_str()).is_some_and(|lowest| *lowest < first(run))
             } else {
@@ -101,7 +103,24 @@ fn first(run: &Run) -> Rank {
     run.orders.first().map_or(0, |placed| placed.rank)
 }
 
-/// Why a run may not be written. `waits`: in `fifo`, parked orders go first.
+/// Whether another order was parked for one of the places of the run, and acked: it goes first.
+async fn has_rival(tx: &mut SqliteConnection, run: &Run) -> Result<bool, LedgerError> {
+    let sql = "SELECT p.ord, p.order_id, p.digest FROM json_each(?1) j
+         CROSS JOIN parked_orders p ON p.customer_id = ?2 AND p.ord = j.value";
+    let places: Vec<_> = run.orders.iter().map(|placed| rank::text(placed.rank)).collect();
+    let rows: Vec<(String, String, Vec<u8>)> = sqlx::query_as(sql)
+        .bind(json(&places))
+        .bind(run.customer.as_str())
+        .fetch_all(tx)
+        .await
+        .map_err(errors::error)?;
+    Ok(rows.iter().any(|(ord, id, digest)| {
+        let here = run.orders.iter().zip(&places).find(|(_, place)| *place == ord);
+        here.is_some_and(|(placed, _)| placed.entry.id().as_str() != id || placed.entry.digest().0[..] != digest[..])
+    }))
+}
+
+/// Why a run may not be written. `waits`: parked orders go first.
 fn refusal(
     ordering: Ordering,
     run: &Run,
@@ -121,7 +140,7 @@ fn refusal(
         Ordering::Gapless if first > upto + 1 => Some(ahead),
         Ordering::Gapless => {
             let follows = (first..).zip(&sorted.fresh).all(|(expected, (rank, _))| *rank == expected);
-            return if follows { Ok(None) } else { Err(errors::misuse("a run with a gap")) };
+            return if follows { Ok(waits.then_some(ahead)) } else { Err(errors::misuse("a run with a gap")) };
         }
         Ordering::Fifo => waits.then_some(ahead),
         Ordering::None => None,

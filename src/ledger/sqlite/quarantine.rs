@@ -71,7 +71,16 @@ impl Quarantine<'_> {
     ) -> Result<bool, LedgerError> {
         let rank = self.case.placed.rank;
         match ordering {
-            Ordering::Gapless => Ok(rank == row.upto(ordering) + 1),
+            Ordering::Gapless if rank != row.upto(ordering) + 1 => Ok(false),
+            Ordering::Gapless => {
+                let sql = "SELECT NOT EXISTS (SELECT 1 FROM parked_orders
+                     WHERE customer_id = ?1 AND ord = ?2 AND (order_id <> ?3 OR digest <> ?4))";
+                let entry = &self.case.placed.entry;
+                let customer = entry.customer().map(crate::order::CustomerId::as_str);
+                let next = sqlx::query_scalar(sql).bind(customer).bind(rank::text(rank));
+                let next = next.bind(entry.id().as_str()).bind(entry.digest().0.to_vec());
+                next.fetch_one(tx).await.map_err(errors::error)
+            }
             Ordering::Fifo if rank <= row.mark => Ok(false),
             Ordering::Fifo => {
                 let sql = "SELECT NOT EXISTS (SELECT 1 FROM parked_orders WHERE customer_id = ?1 AND ord < ?2)";

@@ -106,6 +106,76 @@ fn one_place_and_one_order_id_a_park() {
     assert_eq!(later, [3, 2], "the next call has the others: {actions:?}");
 }
 
+/// A desk where the first of `others` stands next and the ledger says that another order is parked for its place, 2.
+fn contested(others: Vec<Arrival<u32>>) -> Desk {
+    let mut desk = desk(|_| {});
+    desk.deliver(vec![order(1, "a", 1)]);
+    desk.committed(0, &[1]);
+    let first = others[0].payload;
+    assert_eq!(runs(&desk.deliver(others))[0][0], first);
+    let actions = desk.wrote(0, Written::Commit(Ok(vec![Verdict::Ahead { upto: 1, parked: 2 }])));
+    assert!(matches!(&writes(&actions)[..], [(0, Work::Load { .. })]), "{actions:?}");
+    desk
+}
+
+fn other(payload: u32) -> Arrival<u32> {
+    Arrival { digest: Digest([9; 32]), ..order(payload, "a", 2) }
+}
+
+#[test]
+fn what_is_parked_for_a_place_goes_before_another_order() {
+    let mut desk = contested(vec![other(9), order(3, "a", 3)]);
+    let actions = desk.wrote(0, loaded("a", 1, 2, vec![order(2, "a", 2), order(4, "a", 3)]));
+    // One at a time: who knows what is parked behind it.
+    assert_eq!(runs(&actions), [[2]]);
+    let verdict = Verdict::Committed { upto: 2, parked: 1, known: Vec::new() };
+    let mut actions = desk.wrote(0, Written::Commit(Ok(vec![verdict])));
+    assert!(!ends(&actions).iter().any(|(payload, _)| *payload == 9), "{actions:?}");
+    let mut ended = Vec::new();
+    while let [(_, work)] = &writes(&actions)[..] {
+        actions = match work {
+            Work::LookUp(asked) => {
+                assert_eq!(asked[..], [(2, 9)]);
+                desk.wrote(0, Written::LookUp(Ok(vec![Found::Quarantined])))
+            }
+            Work::Commit { .. } => {
+                assert_eq!(runs(&actions), [[3]]);
+                desk.committed(0, &[3])
+            }
+            work => panic!("{work:?}"),
+        };
+        ended.extend(ends(&actions));
+    }
+    ended.sort_unstable_by_key(|(payload, _)| *payload);
+    assert_eq!(ended, [(3, Outcome::Duplicate), (9, Outcome::Quarantined)]);
+}
+
+/// The parked order was delivered again, after the other one: it still goes first, or both would go round in circles.
+#[test]
+fn a_parked_order_that_is_delivered_again_goes_before_another_order() {
+    let mut desk = contested(vec![other(9), order(5, "a", 2)]);
+    let actions = desk.wrote(0, loaded("a", 1, 2, vec![order(2, "a", 2)]));
+    assert_eq!(runs(&actions), [[5]]);
+    let actions = desk.committed(0, &[2]);
+    assert_eq!(ends(&actions), [(5, Outcome::Duplicate)]);
+    assert_eq!(writes(&actions), [(0, Work::LookUp(vec![(2, 9)]))]);
+}
+
+/// What was loaded first and lost its row meanwhile makes room for what is parked there now.
+#[test]
+fn nothing_is_forgotten_when_another_order_is_loaded_for_its_place() {
+    let mut desk = contested(vec![other(9)]);
+    let actions = desk.wrote(0, loaded("a", 1, 1, vec![other(8)]));
+    assert_eq!(runs(&actions), [[9]]);
+    let actions = desk.wrote(0, Written::Commit(Ok(vec![Verdict::Ahead { upto: 1, parked: 1 }])));
+    assert!(matches!(&writes(&actions)[..], [(0, Work::Load { .. })]), "{actions:?}");
+    let actions = desk.wrote(0, loaded("a", 1, 1, vec![order(2, "a", 2)]));
+    assert_eq!(runs(&actions), [[2]]);
+    let actions = desk.committed(0, &[2]);
+    assert_eq!(ends(&actions), []);
+    assert_eq!(writes(&actions), [(0, Work::LookUp(vec![(2, 9)]))]);
+}
+
 /// `fifo`: a parked order that is delivered again goes with the parked ones, or both would wait for each other.
 #[test]
 fn a_parked_order_and_its_delivery_are_one() {

@@ -153,11 +153,15 @@ impl Ledger {
         if self.has_end(&entry.id, entry.digest) {
             return Found::Ended;
         }
+        let other_content = Found::Conflict(format!("another content than {}", entry.id));
+        // Also of what is in quarantine: a parked copy of it leaves with the case.
+        if self.orders.contains_key(&entry.id) {
+            return other_content;
+        }
         if self.quarantine.contains_key(&(entry.id.clone(), entry.digest)) {
             return Found::Quarantined;
         }
-        let other_content = Found::Conflict(format!("another content than {}", entry.id));
-        if self.orders.contains_key(&entry.id) || self.tombstones.iter().any(|(id, _)| *id == entry.id) {
+        if self.tombstones.iter().any(|(id, _)| *id == entry.id) {
             return other_content;
         }
         if let Some(there) = self.parked_as(catalog, &entry.id) {
@@ -225,7 +229,8 @@ impl Ledger {
             return CaseVerdict::GateClosed;
         }
         let key = (entry.id.clone(), entry.digest);
-        if self.quarantine.contains_key(&key) {
+        let known = self.quarantine.contains_key(&key);
+        if known && blocks {
             return CaseVerdict::Quarantined;
         }
         if blocks {
@@ -235,7 +240,7 @@ impl Ledger {
                 return CaseVerdict::Blocked;
             }
             let next = match self.ordering {
-                Ordering::Gapless => parcel.rank == customer.last + 1,
+                Ordering::Gapless => parcel.rank == customer.last + 1 && !self.has_rival(&name, parcel, catalog),
                 _ => parcel.rank > customer.mark && self.parked_of(&name).all(|(rank, _)| rank >= parcel.rank),
             };
             if !next || self.has_end(&entry.id, entry.digest) {
@@ -244,14 +249,22 @@ impl Ledger {
             let blocked_by = Some((Parcel { receipt: 0, ..parcel }, entry.id.clone(), entry.digest));
             self.customers.entry(name).or_default().blocked_by = blocked_by;
         }
-        assert!(!self.has_end(&entry.id, entry.digest), "an order at its end is in quarantine: {entry:?}");
+        assert!(known || !self.has_end(&entry.id, entry.digest), "an order at its end is in quarantine: {entry:?}");
         if let Some(there) =
             self.parked_as(catalog, &entry.id).filter(|there| catalog.entry(*there).digest == entry.digest)
         {
             self.unpark(&catalog.entry(there).customer.clone().unwrap(), there.rank);
         }
-        self.quarantine.insert(key, kind);
+        self.quarantine.entry(key).or_insert(kind);
         CaseVerdict::Quarantined
+    }
+
+    /// `gapless`: another order is parked for its place.
+    fn has_rival(&self, name: &CustomerId, parcel: Parcel, catalog: &Catalog) -> bool {
+        self.parked.get(&(name.clone(), parcel.rank)).is_some_and(|other| {
+            let (other, entry) = (catalog.entry(*other), catalog.entry(parcel));
+            (&other.id, other.digest) != (&entry.id, entry.digest)
+        })
     }
 
     fn unpark(&mut self, name: &CustomerId, rank: Rank) {

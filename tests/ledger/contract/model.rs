@@ -91,8 +91,9 @@ impl Model {
             return Ok(Verdict::Committed { upto, parked, known });
         };
         let lowest = line.parked.keys().next().copied();
+        let rival = |placed: &Placed| line.parked.get(&placed.rank).is_some_and(|parked| !same(placed, parked));
         let waits = match (gapless, parked_run) {
-            (true, _) => first > upto + 1,
+            (true, _) => first > upto + 1 || run.orders.iter().any(rival),
             (false, true) => lowest.is_some_and(|lowest| lowest < run.orders[0].rank),
             (false, false) => parked > 0,
         };
@@ -200,7 +201,9 @@ impl Model {
         if case.blocks {
             let upto = self.upto(&line);
             let next = match self.ordering {
-                Ordering::Gapless => placed.rank == upto + 1,
+                Ordering::Gapless => {
+                    placed.rank == upto + 1 && line.parked.get(&placed.rank).is_none_or(|parked| same(placed, parked))
+                }
                 _ => placed.rank > upto && line.parked.keys().all(|rank| *rank >= placed.rank),
             };
             match () {

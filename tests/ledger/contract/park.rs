@@ -56,6 +56,21 @@ pub(crate) async fn another_order_for_a_parked_place_is_refused<S: Store>(store:
     assert_eq!(bench.found(&order("ada", 3)).await, Found::Parked);
 }
 
+pub(crate) async fn what_is_parked_for_a_place_goes_before_another_order<S: Store>(store: &S) {
+    let mut bench = Bench::new(store, Gapless).await;
+    bench.commit_one(&orders("ada", 1, 1)).await;
+    bench.park_one(&order("ada", 3)).await;
+    let ahead = |upto| Verdict::Ahead { upto, parked: 1 };
+    for other in [named("other", "ada", 3), other_content(&order("ada", 3))] {
+        // Also in the middle of a run: nothing of it is written.
+        let run = [order("ada", 2), other.clone()];
+        assert_eq!(bench.commit_one(&run).await, ahead(1));
+    }
+    assert_eq!(bench.commit_one(&[order("ada", 2)]).await, Verdict::Committed { upto: 2, parked: 1, known: vec![] });
+    assert_eq!(bench.commit_one(&[other_content(&order("ada", 3))]).await, ahead(2));
+    assert_eq!(bench.commit_one(&[order("ada", 3)]).await, Verdict::Committed { upto: 3, parked: 0, known: vec![] });
+}
+
 pub(crate) async fn a_name_parks_once_over_all_customers<S: Store>(store: &S) {
     let mut bench = Bench::new(store, Gapless).await;
     assert_eq!(bench.park_one(&named("same", "ada", 3)).await, ParkVerdict::Parked);

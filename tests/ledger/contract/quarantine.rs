@@ -101,6 +101,21 @@ pub(crate) async fn a_parked_head_leaves_the_parked<S: Store>(store: &S) {
     assert_eq!(bench.count("parked_orders").await, 0);
 }
 
+pub(crate) async fn what_is_parked_for_the_place_stands_next<S: Store>(store: &S) {
+    let mut bench = Bench::new(store, Gapless).await;
+    bench.park_one(&order("ada", 2)).await;
+    bench.commit_one(&orders("ada", 1, 1)).await;
+    for other in [named("other", "ada", 2), other_content(&order("ada", 2))] {
+        assert_eq!(bench.quarantine(&poison(&other)).await, CaseVerdict::NotNext);
+    }
+    assert_eq!(bench.count("quarantined_orders").await, 0);
+    // A retry needs the place.
+    assert_eq!(bench.quarantine(&poison(&order("ada", 2))).await, CaseVerdict::Quarantined);
+    bench.retry("ada").await;
+    bench.audit().await;
+    assert_eq!(bench.next_run("ada", 10).await.orders, [order("ada", 2)]);
+}
+
 pub(crate) async fn a_retried_order_goes_first<S: Store>(store: &S) {
     let mut bench = Bench::new(store, Gapless).await;
     bench.quarantine(&poison(&order("ada", 1))).await;

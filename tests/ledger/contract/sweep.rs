@@ -101,7 +101,16 @@ pub(crate) async fn what_lost_its_place_goes_to_quarantine<S: Store>(store: &S) 
     let mut bench = Bench::new(store, Gapless).await;
     let late = [named("x", "ada", 2), other_content(&order("ada", 3)), order("ada", 5)];
     bench.park(&late).await;
-    assert_eq!(bench.commit_one(&orders("ada", 1, 3)).await, committed(3, 3));
+    // What a commit leaves whose snapshot is older than the parked orders: any other would let them go first.
+    let lost = "FROM parked_orders WHERE order_id <> 'ada-5'";
+    bench.probe.execute(&format!("CREATE TABLE lost AS SELECT * {lost}")).await;
+    bench.probe.execute(&format!("DELETE {lost}")).await;
+    bench.probe.execute("UPDATE customers SET parked = 1").await;
+    assert_eq!(bench.commit_one(&orders("ada", 1, 3)).await, committed(3, 1));
+    bench.probe.execute("INSERT INTO parked_orders SELECT * FROM lost").await;
+    bench.probe.execute("DROP TABLE lost").await;
+    bench.probe.execute("UPDATE customers SET parked = 3").await;
+    bench.audit().await;
     assert_eq!(bench.sweep(10).await, Vec::<String>::new());
     assert_eq!(bench.column("SELECT order_id FROM parked_orders").await, ["ada-5"]);
     assert_eq!(bench.column("SELECT order_id FROM quarantined_orders ORDER BY ord").await, ["x", "ada-3"]);

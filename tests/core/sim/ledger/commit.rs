@@ -109,7 +109,9 @@ impl Ledger {
         if behind {
             return Err(Verdict::Behind(upto));
         }
-        if first.is_some_and(|first| self.is_ahead(name, &customer, first, parked)) {
+        let rival = |parcel: &Parcel| self.has_rival(name, *parcel, catalog);
+        let contested = self.ordering == Ordering::Gapless && new.iter().any(rival);
+        if contested || first.is_some_and(|first| self.is_ahead(name, &customer, first, parked)) {
             return Err(Verdict::Ahead { upto, parked: customer.parked });
         }
         Ok(new)
