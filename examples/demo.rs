@@ -2,8 +2,9 @@
 //! SQLite and local locks in a temporary folder.
 //!
 //! 20,000 orders of 500 customers go into the queue in shuffled order, 1,000 of them twice, and 20 messages that are
-//! no orders. In the middle the ledger is closed for two seconds. At the end `verify` judges the ledger; the last
-//! line says what it found. Exit code 0 only if nothing is wrong.
+//! no orders. In the middle an operator begins a maintenance window and ends it two seconds later: the orders go into
+//! the backlog, another SQLite file, and drain from there into the ledger. At the end `verify` judges the ledger; the
+//! last line says what it found. Exit code 0 only if nothing is wrong.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -11,18 +12,24 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
+use millrace::backlog::{self, AnyBacklog, Backlog as _, Session as _};
+use millrace::cli::maintenance::begin::Beginning;
+use millrace::cli::maintenance::course::Advance;
+use millrace::cli::maintenance::end::Ending;
+use millrace::cli::maintenance::stores::Stores;
 use millrace::config::Config;
 use millrace::core::{Report, Settings};
-use millrace::engine::Engine;
+use millrace::drain::Drain;
+use millrace::engine::{Engine, Role};
 use millrace::inbox::sqs::Sqs;
 use millrace::inbox::sqs::producer::{Outgoing, Producer, Sent};
-use millrace::ledger::sqlite::Sqlite;
-use millrace::ledger::{Ledger as _, Source};
+use millrace::ledger::{self, Ledger as _, Source};
 use millrace::locks;
 use millrace::status::pulse::Pulse;
 use millrace::status::{LocksState, Route, Status};
 use millrace::verify::{Question, Sequence, verify};
+use millrace::window::Notice;
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -57,10 +64,13 @@ async fn demo() -> Result<bool> {
     let folder = tempfile::tempdir()?;
     let server = rustack::Rustack::start().await;
     let queue = server.create_queue("orders").await;
-    let ledger_path = folder.path().join("ledger.db");
-    let config = Config::new(&queue, &format!("sqlite://{}", ledger_path.display()));
-    let ledger = Sqlite::new(&config.ledger.url, config.inbox.ordering, &config.ledger)?;
+    let file = |name: &str| format!("sqlite://{}", folder.path().join(name).display());
+    let mut config = Config::new(&queue, &file("ledger.db"));
+    config.backlog.url = Some(file("backlog.db"));
+    let ledger = ledger::open(&config)?;
     ledger.migrate().await?;
+    let backlog = backlog::open(&config)?.ok_or("there is a backlog")?;
+    backlog.migrate().await?;
     ledger.bind(&Source { ordering: config.inbox.ordering, queue_arn: queue.clone(), queue_created_at: 0 }).await?;
     println!("An SQS server in this process, SQLite and local locks in {}", folder.path().display());
 
@@ -73,24 +83,37 @@ async fn demo() -> Result<bool> {
 
     let begun = Instant::now();
     let (status, seen) = watch::channel(Status::starting(config.inbox.ordering, LocksState::Local));
+    let stop = CancellationToken::new();
+    let drain = Drain {
+        ledger: ledger.clone(),
+        backlog: backlog.clone(),
+        config: config.clone(),
+        owner: "demo".into(),
+        seed: 2,
+        status: status.clone(),
+    };
+    let draining = tokio::spawn(drain.run(stop.clone()));
     let engine = Engine {
         inbox: Sqs::new(&server.sdk_config(), &config.inbox),
         locks: locks::open(&config.locks)?,
         ledger,
+        backlog: Some(backlog.clone()),
+        unbound: None,
+        role: Role::Live,
         settings: Settings::from(&config),
         seed: 1,
         pulse: Pulse::new(config.ledger.committers as usize, Duration::from_mins(1)),
         status,
     };
-    let stop = CancellationToken::new();
     let running = tokio::spawn(engine.run(stop.clone()));
-    let ended = watch_and_close(&ledger_path, &server, &queue, seen).await;
+    let ended = watch_and_maintain(&config, &backlog, &server, &queue, seen).await;
     let took = begun.elapsed();
     stop.cancel();
     let report: Report = running.await??;
-    ended?;
+    draining.await?;
+    let spooled = ended?;
     println!(
-        "Worked for {:.1} s, {:.0} orders/s, the closed time included; at the end {} messages handed back, {} at risk",
+        "Worked for {:.1} s, {:.0} orders/s, the window included; at the end {} messages handed back, {} at risk",
         took.as_secs_f64(),
         f64::from(u32::try_from(ORDERS)?) / took.as_secs_f64(),
         report.returned,
@@ -99,8 +122,8 @@ async fn demo() -> Result<bool> {
 
     let question = Question { url: config.ledger.url, sequence: Sequence::Gapless, manifest: Some(manifest) };
     let report = verify(&question).await?;
-    println!("{report}");
-    Ok(report.is_clean() && report.orders == ORDERS && report.quarantined == MALFORMED)
+    println!("{report}, {spooled} spooled and drained");
+    Ok(report.is_clean() && report.orders == ORDERS && report.quarantined == MALFORMED && spooled > 0)
 }
 
 /// The orders in the order of their making as the manifest, and the messages as they are sent.
@@ -161,57 +184,85 @@ async fn send(producer: &Producer, messages: Vec<String>) -> Result<()> {
     Ok(())
 }
 
-/// Shows the progress, and closes the ledger for a while when half of the orders are in.
-async fn watch_and_close(
-    ledger: &Path,
+/// Shows the progress. When half of the orders are in, an operator begins a window, and ends it a while later. Says how
+/// many orders went through the backlog.
+async fn watch_and_maintain(
+    config: &Config,
+    backlog: &AnyBacklog,
     server: &rustack::Rustack,
     queue: &str,
     seen: watch::Receiver<Status>,
-) -> Result<()> {
-    let mut ledger = SqliteConnection::connect(&format!("sqlite://{}", ledger.display())).await?;
-    let bar = bar(ORDERS, "committed");
+) -> Result<u64> {
+    let mut ledger = SqliteConnection::connect(&config.ledger.url).await?;
+    let mut backlog = backlog.connect().await?;
+    let bars = MultiProgress::new();
+    let (committed_bar, backlog_bar) = (bars.add(bar(ORDERS, "committed")), bars.add(bar(ORDERS / 2, "backlog")));
     let begun = Instant::now();
-    let mut closed_at: Option<Instant> = None;
-    let mut open_again = false;
+    let mut window = Window::Before;
     loop {
         let committed: i64 =
             sqlx::query_scalar("SELECT coalesce(sum(last_position), 0) FROM customers").fetch_one(&mut ledger).await?;
         let committed = committed.unsigned_abs();
-        bar.set_position(committed);
+        committed_bar.set_position(committed);
         let status = seen.borrow().clone();
-        bar.set_message(match status.route {
+        committed_bar.set_message(match status.route {
             Route::Direct => format!("{} parked, {} early", status.parked_known, status.early),
-            _ => format!("ledger closed: holding {} messages, receiving nothing", status.held_messages),
+            Route::Spool => "closed: orders go to the backlog".into(),
+            _ => format!("holding {} messages for a moment", status.held_messages),
         });
-        match closed_at {
-            None if committed >= ORDERS / 2 => {
-                close(&mut ledger).await?;
-                bar.println("The ledger is closed now, for two seconds …");
-                closed_at = Some(Instant::now());
-            }
-            Some(at) if !open_again && at.elapsed() >= CLOSED_FOR => {
-                sqlx::query("UPDATE gate SET state = 'OPEN'").execute(&mut ledger).await?;
-                bar.println("… and open again.");
-                open_again = true;
-            }
-            _ => {}
-        }
+        window = window.go_on(config, committed, &backlog_bar).await?;
+        backlog_bar.set_position(backlog.depth().await?.rows);
         let counts = server.counts(queue).await;
         let empty = counts.visible + counts.in_flight == 0;
-        if (open_again && empty && committed >= ORDERS) || begun.elapsed() > PATIENCE {
-            bar.set_message("");
-            finish(&bar);
-            return Ok(());
+        if let Window::Over { spooled } = window
+            && ((empty && committed >= ORDERS) || begun.elapsed() > PATIENCE)
+        {
+            committed_bar.set_message("");
+            finish(&committed_bar);
+            return Ok(spooled);
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        if begun.elapsed() > PATIENCE {
+            return Err("it takes too long".into());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
-/// Closes the gate as an operator would: announced first, so that new writes are refused.
-async fn close(ledger: &mut SqliteConnection) -> Result<()> {
-    sqlx::query("UPDATE gate_announced SET epoch = epoch + 1").execute(&mut *ledger).await?;
-    sqlx::query("UPDATE gate SET state = 'CLOSED', epoch = epoch + 1").execute(&mut *ledger).await?;
-    Ok(())
+/// How far the operator is. What `millrace maintenance begin` and `end` do, one step at a time.
+enum Window {
+    Before,
+    Begun { at: Instant },
+    Ending(Box<Ending>),
+    Over { spooled: u64 },
+}
+
+impl Window {
+    async fn go_on(self, config: &Config, committed: u64, bar: &ProgressBar) -> Result<Self> {
+        let stores = || -> Result<Stores> {
+            Ok(Stores::open(config).map_err(|trouble| trouble.message)?.ok_or("there is a backlog")?)
+        };
+        Ok(match self {
+            Window::Before if committed >= ORDERS / 2 => {
+                let notice = Notice { reason: Some("a demonstration".into()), actor: Some("demo".into()), until: None };
+                let mut begin = Beginning::new(stores()?, notice);
+                while !matches!(begin.advance().await.map_err(|trouble| trouble.message)?, Advance::Done(_)) {}
+                bar.println("maintenance begin: the ledger is closed, orders are accepted into the backlog …");
+                Window::Begun { at: Instant::now() }
+            }
+            Window::Begun { at } if at.elapsed() >= CLOSED_FOR => {
+                bar.println("… maintenance end: the backlog drains, at a pace that grows …");
+                Window::Ending(Box::new(Ending::new(stores()?, "demo", &config.maintenance)))
+            }
+            Window::Ending(mut end) => match end.advance().await.map_err(|trouble| trouble.message)? {
+                Advance::Done(_) => {
+                    bar.println("… and the ledger is open again.");
+                    Window::Over { spooled: end.status().map_or(0, |status| status.removed) }
+                }
+                _ => Window::Ending(end),
+            },
+            before => before,
+        })
+    }
 }
 
 fn bar(length: u64, what: &'static str) -> ProgressBar {

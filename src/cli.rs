@@ -8,11 +8,14 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{Config, ConfigError};
 
+pub mod backlog;
 pub mod check;
 pub mod customer;
+pub mod maintenance;
 pub mod migrate;
 pub mod order;
 pub mod preflight;
+pub mod quarantine;
 pub mod run;
 pub mod status;
 pub mod submit;
@@ -47,7 +50,7 @@ const AFTER: &str = "Exit code: 0 done, 1 failed, 2 used wrongly.\n\
 enum Command {
     /// Work: take orders from the queue into the ledger until SIGTERM
     Run(run::Args),
-    /// Create the ledger's tables, or bring them up to date; safe beside running workers
+    /// Create the tables of ledger and backlog, or bring them up to date; safe beside running workers
     Migrate(migrate::Args),
     /// Reach every dependency, and say what is wrong and what to do about it
     Check(check::Args),
@@ -59,6 +62,12 @@ enum Command {
     Order(order::Args),
     /// Show where a customer stands, what it waits for, and what blocks it
     Customer(customer::Args),
+    /// Begin and end a window in which the ledger is shut down and orders are accepted all the same
+    Maintenance(maintenance::Args),
+    /// Show the backlog: how much there is, how fast it drains, when it is empty
+    Backlog(backlog::Args),
+    /// Show what waits for a person, and decide about it
+    Quarantine(quarantine::Args),
     /// Judge a ledger, and compare it with what was sent; exit 1 when anything is wrong
     Verify(verify::Args),
 }
@@ -79,6 +88,9 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(&config, &args),
         Command::Order(args) => block_on(order::run(&config, &args)),
         Command::Customer(args) => block_on(customer::run(&config, &args)),
+        Command::Maintenance(args) => block_on(maintenance::run(&config, &args)),
+        Command::Backlog(args) => block_on(backlog::run(&config, &args)),
+        Command::Quarantine(args) => block_on(quarantine::run(&config, &args)),
         Command::Verify(args) => block_on(verify::run(&config, &args)),
     }
 }
@@ -106,6 +118,12 @@ fn misconfigured(file: Option<&Path>, error: &ConfigError) -> ExitCode {
 fn failed(doing: &str, error: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("millrace {doing}: {error}");
     ExitCode::from(FAILED)
+}
+
+/// Who does it, for the record: who was named, or else `$USER`.
+fn actor(named: Option<&str>) -> Option<String> {
+    let actor = named.map(str::to_owned).or_else(|| std::env::var("USER").ok());
+    actor.filter(|actor| !actor.is_empty())
 }
 
 /// Prints one JSON object on a line.

@@ -13,8 +13,10 @@ mod defaults;
 mod relations;
 mod source;
 mod url;
+mod window;
 
-pub use url::redacted;
+pub use url::{Place, place, redacted};
+pub use window::{Backlog, Maintenance};
 
 /// Why the configuration cannot be used: every problem that was found, each a sentence that names its keys.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +43,12 @@ pub struct Config {
     pub locks: Locks,
     /// Where orders take effect.
     pub ledger: Ledger,
+    /// Where orders are accepted while the ledger is closed.
+    #[serde(default)]
+    pub backlog: Backlog,
+    /// The drain of the backlog, and its seal.
+    #[serde(default)]
+    pub maintenance: Maintenance,
     /// What may be held in memory.
     #[serde(default)]
     pub flow: Flow,

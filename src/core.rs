@@ -28,24 +28,29 @@ mod flow;
 mod lane;
 mod leases;
 mod locking;
+mod pace;
 mod route;
 mod settings;
 mod snapshot;
+mod spool;
 mod stop;
 mod time;
 mod verdicts;
 
 use batch::{Busy, LooseCase, Pending, Suspect};
 use deliveries::Deliveries;
-pub use exchange::{Action, Alarm, Arrival, Input, Loaded, Work, Written};
+pub use exchange::{Action, Alarm, Appended, Arrival, Input, Loaded, SpoolWork, Spooled, Work, Written};
 use flow::Flow;
 use lane::Lane;
 use leases::Leases;
 pub use leases::LockCall;
-pub use route::Route;
+use pace::Pace;
+pub use pace::{PaceSeen, PaceSettings};
 use route::Routing;
+pub use route::{Probe, Route};
 pub use settings::Settings;
 pub use snapshot::Snapshot;
+use spool::SpoolBusy;
 pub use stop::Report;
 use stop::Stop;
 pub use time::Time;
@@ -65,12 +70,18 @@ pub struct Core<P> {
     /// When a lane is to be looked at again.
     timers: BTreeSet<(Time, CustomerId)>,
     /// Lanes that want something of the ledger, one queue for each [`lane::Step`].
-    ready: [VecDeque<CustomerId>; 5],
+    ready: [VecDeque<CustomerId>; 6],
     suspects: VecDeque<Suspect<P>>,
     cases: VecDeque<LooseCase<P>>,
     pending: VecDeque<Pending>,
     /// The committers.
     slots: Vec<Option<Busy<P>>>,
+    /// When each committer's job began.
+    begun: Vec<Time>,
+    /// What each appender does, and what [`Routing::opened`] was when it began.
+    appenders: Vec<Option<(u64, SpoolBusy<P>)>>,
+    /// Of a drain.
+    pace: Option<Pace>,
     /// Which kind of work goes first next time.
     turn: usize,
     /// Orders committed so far.
@@ -96,7 +107,7 @@ impl<P: Clone> Core<P> {
             deliveries: Deliveries::new(),
             flow: Flow::new(),
             leases: Leases::new(&settings),
-            routing: Routing::new(),
+            routing: Routing::new(&settings),
             lanes: BTreeMap::new(),
             timers: BTreeSet::new(),
             ready: Default::default(),
@@ -104,6 +115,9 @@ impl<P: Clone> Core<P> {
             cases: VecDeque::new(),
             pending: VecDeque::new(),
             slots: (0..settings.committers).map(|_| None).collect(),
+            begun: vec![Time::ZERO; settings.committers],
+            appenders: (0..settings.appenders).map(|_| None).collect(),
+            pace: settings.pace.map(Pace::new),
             turn: 0,
             progress: 0,
             arrivals: 0,
@@ -137,6 +151,7 @@ impl<P: Clone> Core<P> {
             }
             Input::Locked { call, result } => self.locked(call, result),
             Input::Wrote { slot, written } => self.wrote(slot, written),
+            Input::Spooled { slot, spooled } => self.spooled(slot, spooled),
             Input::Shutdown => self.begin_stop(),
         }
         self.pump();
@@ -160,6 +175,7 @@ impl<P: Clone> Core<P> {
             self.flow.wake_at(self.now),
             Some(self.leases.wake_at()),
             self.routing.wake_at(&self.settings),
+            self.pace.as_ref().filter(|_| self.routing.admits(0)).and_then(Pace::wake_at),
             self.pending.iter().map(|pending| pending.not_before).filter(|at| *at > self.now).min(),
             Some(self.stumbles.1),
             Some(self.sweep_at),
@@ -185,6 +201,7 @@ impl<P: Clone> Core<P> {
             self.give_back();
         }
         self.abandon();
+        self.assign_appenders();
         self.assign();
         if self.stop.is_none() && self.routing.receives() && self.deliveries.keep_up(&self.settings) {
             let held = (self.deliveries.len(), self.deliveries.bytes());

@@ -10,18 +10,22 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::core::{Action, Core, Input, Report, Settings, Time};
+use crate::backlog::Backlog;
+use crate::core::{Action, Core, Input, Report, Settings, SpoolWork, Time, Work};
 use crate::inbox::Inbox;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Source};
 use crate::locks::Locks;
 use crate::status::Status;
 use crate::status::pulse::Pulse;
 
+mod appender;
 mod calls;
 mod committer;
+mod guard;
 mod parcel;
 mod record;
 
+use guard::Guard;
 use parcel::Handle;
 use record::Record;
 
@@ -33,13 +37,19 @@ const ANSWERS_AT_ONCE: usize = 64;
 
 /// What an engine works with.
 #[derive(Debug)]
-pub struct Engine<I, K, L> {
+pub struct Engine<I, K, L, B> {
     /// Where orders come from.
     pub inbox: I,
     /// Per-customer locks.
     pub locks: K,
     /// Where orders take effect.
     pub ledger: L,
+    /// Where orders go while the ledger is closed. None: nowhere, and always none of a drain.
+    pub backlog: Option<B>,
+    /// Where orders come from, when the ledger was not told yet: a worker that starts in a window, with the ledger away.
+    pub unbound: Option<Source>,
+    /// What the engine is for.
+    pub role: Role,
     /// What the core decides by.
     pub settings: Settings,
     /// Varies the jitter of this instance.
@@ -50,12 +60,30 @@ pub struct Engine<I, K, L> {
     pub status: watch::Sender<Status>,
 }
 
+/// What an engine is for: it says how its work is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It takes orders from the queue.
+    Live,
+    /// It drains the backlog.
+    Drain,
+}
+
+impl Role {
+    fn label(self) -> &'static str {
+        match self {
+            Role::Live => "live",
+            Role::Drain => "drain",
+        }
+    }
+}
+
 /// A task of the engine panicked.
 #[derive(Debug, thiserror::Error)]
 #[error("a task of the engine ended by itself: {0}")]
 pub struct Broken(#[from] JoinError);
 
-impl<I: Inbox, K: Locks, L: Ledger> Engine<I, K, L> {
+impl<I: Inbox, K: Locks, L: Ledger, B: Backlog> Engine<I, K, L, B> {
     /// Works until `shutdown`, then finishes what has begun, hands the rest back, and reports.
     ///
     /// # Errors
@@ -63,23 +91,35 @@ impl<I: Inbox, K: Locks, L: Ledger> Engine<I, K, L> {
     /// When a task panicked. The process should end: its messages come back by themselves.
     pub async fn run(self, shutdown: CancellationToken) -> Result<Report, Broken> {
         // Room for every answer that can be under way, so that no task waits for the loop.
-        let answers = self.settings.polls_max + 2 * self.settings.calls_max + self.settings.committers + 3;
-        let (sender, inputs) = mpsc::channel(answers);
-        let mut committers = JoinSet::new();
-        let jobs = (0..self.settings.committers)
+        let settings = &self.settings;
+        let writers = settings.committers + settings.appenders;
+        let (sender, inputs) = mpsc::channel(settings.polls_max + 2 * settings.calls_max + writers + 3);
+        let mut tasks = JoinSet::new();
+        let guard = self.backlog.clone().map(|backlog| Guard::new(backlog, self.unbound.clone()));
+        let committers = (0..settings.committers)
             .map(|slot| {
                 let (jobs, queue) = mpsc::channel(1);
-                committers.spawn(committer::run(slot, self.ledger.clone(), self.pulse.clone(), queue, sender.clone()));
+                let (ledger, guard, pulse) = (self.ledger.clone(), guard.clone(), self.pulse.clone());
+                tasks.spawn(committer::run(slot, ledger, guard, pulse, queue, sender.clone()));
                 jobs
             })
             .collect();
+        let mut appenders = Vec::new();
+        if let Some(backlog) = &self.backlog {
+            for slot in 0..settings.appenders {
+                let (jobs, queue) = mpsc::channel(1);
+                tasks.spawn(appender::run(slot, backlog.clone(), queue, sender.clone()));
+                appenders.push(jobs);
+            }
+        }
         let running = Running {
             core: Core::new(self.settings.clone(), self.seed),
-            record: Record::new(&self.settings, self.status.clone()),
+            record: Record::new(self.role, &self.settings, self.status.clone()),
             started: Instant::now(),
             calls: JoinSet::new(),
+            tasks,
             committers,
-            jobs,
+            appenders,
             sender,
             engine: self,
         };
@@ -87,18 +127,20 @@ impl<I: Inbox, K: Locks, L: Ledger> Engine<I, K, L> {
     }
 }
 
-struct Running<I, K, L> {
-    engine: Engine<I, K, L>,
+struct Running<I, K, L, B> {
+    engine: Engine<I, K, L, B>,
     core: Core<Handle>,
     record: Record,
     started: Instant,
     calls: JoinSet<()>,
-    committers: JoinSet<()>,
-    jobs: Vec<mpsc::Sender<crate::core::Work<Handle>>>,
+    /// Committers and appenders.
+    tasks: JoinSet<()>,
+    committers: Vec<mpsc::Sender<Work<Handle>>>,
+    appenders: Vec<mpsc::Sender<SpoolWork<Handle>>>,
     sender: mpsc::Sender<Input<Handle>>,
 }
 
-impl<I: Inbox, K: Locks, L: Ledger> Running<I, K, L> {
+impl<I: Inbox, K: Locks, L: Ledger, B: Backlog> Running<I, K, L, B> {
     async fn go(
         mut self,
         mut inputs: mpsc::Receiver<Input<Handle>>,
@@ -137,7 +179,7 @@ impl<I: Inbox, K: Locks, L: Ledger> Running<I, K, L> {
                 }
                 () = until(wake_at) => self.take(Input::Wake),
                 Some(ended) = self.calls.join_next() => ended?,
-                Some(ended) = self.committers.join_next() => ended?,
+                Some(ended) = self.tasks.join_next() => ended?,
             }
         }
     }
@@ -168,8 +210,13 @@ impl<I: Inbox, K: Locks, L: Ledger> Running<I, K, L> {
                 }
                 Action::Write { slot, work } => {
                     // The core gives a committer one job at a time. One that is gone is noticed by its task's end.
-                    if self.jobs[slot].try_send(work).is_err() {
+                    if self.committers[slot].try_send(work).is_err() {
                         tracing::error!(slot, "a committer takes no job");
+                    }
+                }
+                Action::Spool { slot, work } => {
+                    if self.appenders[slot].try_send(work).is_err() {
+                        tracing::error!(slot, "an appender takes no job");
                     }
                 }
                 Action::Stop(report) => return Some(report),

@@ -123,7 +123,7 @@ async fn ready(State(view): State<View>) -> impl IntoResponse {
     }
 }
 
-/// Why orders cannot take effect now, if they cannot.
+/// Why orders are not accepted now, if they are not.
 fn not_ready(status: &Status) -> Option<String> {
     match (status.phase, status.route) {
         (Phase::Starting, _) => Some("starting".into()),
@@ -132,7 +132,7 @@ fn not_ready(status: &Status) -> Option<String> {
             let reason = status.route_reason.as_deref().unwrap_or("no reason given");
             Some(format!("holding since {}: {reason}", status.route_since))
         }
-        (Phase::Running, Route::Direct | Route::HalfOpen) => None,
+        (Phase::Running, Route::Direct | Route::Spool | Route::HalfOpen) => None,
     }
 }
 

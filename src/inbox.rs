@@ -10,11 +10,12 @@
 use std::future::Future;
 use std::time::Duration;
 
+pub mod backlog;
 pub mod sqs;
 
 /// A queue of order messages.
 pub trait Inbox: Clone + Send + Sync + 'static {
-    /// Waits for at most `max` messages (1 to 10), for at most `wait`. Empty after a quiet wait. On a FIFO queue
+    /// Waits for at most `max` messages (of SQS: 1 to 10), for at most `wait`. Empty after a quiet wait. On a FIFO queue
     /// the messages of one group come in their order. Received messages are invisible for the queue's
     /// [`visibility timeout`](crate::config::Inbox::visibility_timeout), counted from before the call.
     ///
@@ -23,10 +24,10 @@ pub trait Inbox: Clone + Send + Sync + 'static {
     /// A cancelled call may strand messages until their visibility timeout; the engine lets it finish.
     fn receive(&self, max: u32, wait: Duration) -> impl Future<Output = Result<Vec<Delivery>, InboxError>> + Send;
 
-    /// Deletes at most 10 messages. Call only when their orders are durable.
+    /// Deletes messages (of SQS: at most 10). Call only when their orders are durable.
     fn delete(&self, receipts: &[Receipt]) -> impl Future<Output = Result<Vec<Settled>, InboxError>> + Send;
 
-    /// Makes at most 10 messages invisible for `timeout` from now; zero hands them back at once.
+    /// Makes messages (of SQS: at most 10) invisible for `timeout` from now; zero hands them back at once.
     fn set_visibility(
         &self,
         receipts: &[Receipt],

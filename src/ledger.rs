@@ -15,19 +15,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::order::{CustomerId, Entry, EntryId, Ordering, Rank};
+use crate::window::Epoch;
 
 pub mod any;
+pub mod decisions;
 pub mod effects;
+pub mod gatekeeper;
 pub mod postgres;
 pub mod report;
 pub mod sqlite;
 
+pub use crate::window::Gate;
 pub use any::{AnyLedger, open};
 
 /// Opens sessions. One committer owns one session.
 pub trait Ledger: Clone + Send + Sync + 'static {
     /// What a committer works with.
     type Session: Session;
+    /// What an operator's window works with.
+    type Gatekeeper: gatekeeper::Gatekeeper;
+    /// What an operator's decisions work with.
+    type Decisions: decisions::Decisions;
+
+    /// The same ledger for the drain of the backlog under this epoch: its sessions commit and park while the gate is
+    /// draining under exactly this epoch, and never else. (Sessions of the ledger as it was opened commit and park
+    /// live orders: only while the gate is open.)
+    #[must_use]
+    fn draining(&self, epoch: Epoch) -> Self;
 
     /// Opens a connection that is proven to be the writer, of the schema that this program needs, with its
     /// statements prepared (effects included), under a deadline of its own.
@@ -45,6 +59,20 @@ pub trait Ledger: Clone + Send + Sync + 'static {
     /// Remembers the source at the first call, and compares it at every later one: the ordering always, the queue's
     /// ARN and creation time in `fifo`, where marks belong to one queue.
     fn bind(&self, source: &Source) -> impl Future<Output = Result<Binding, LedgerError>> + Send;
+
+    /// Opens a connection for the steps of a window; proven to be the writer, of a schema that fits.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ledger::connect`].
+    fn gatekeeper(&self) -> impl Future<Output = Result<Self::Gatekeeper, LedgerError>> + Send;
+
+    /// Opens a connection for decisions; proven to be the writer, of a schema that fits.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ledger::connect`].
+    fn decisions(&self) -> impl Future<Output = Result<Self::Decisions, LedgerError>> + Send;
 
     /// An operator's word that the orders come from another source now: sets every mark to 0. Refused while any
     /// order is parked or any customer blocked, whose ranks belong to the source before.
@@ -82,7 +110,8 @@ pub enum Binding {
 ///
 /// None: a call that was begun is awaited to its end. Dropping it leaves the outcome unknown.
 pub trait Session: Send + 'static {
-    /// Reads the gate, and by that proves that the ledger answers.
+    /// Reads the gate, and by that proves that the ledger answers. A close that is announced counts as closed. Of a
+    /// draining ledger, draining under any other epoch is closed; open stays open, which says that the drain is over.
     fn gate(&mut self) -> impl Future<Output = Result<Gate, LedgerError>> + Send;
 
     /// Commits the runs in one transaction: one verdict for each run, in the order of the runs.
@@ -116,17 +145,6 @@ pub trait Session: Send + 'static {
     fn gaps(&mut self, limit: u32, older_than: Duration) -> impl Future<Output = Result<Vec<Gap>, LedgerError>> + Send;
 }
 
-/// The state of the gate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Gate {
-    /// Live orders may be written.
-    Open,
-    /// Nothing may be written.
-    Closed,
-    /// Only the drain of the backlog may write.
-    Draining,
-}
-
 /// An entry and its place at the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placed {
@@ -151,7 +169,8 @@ pub struct Batch {
     /// One run a customer; no customer, and no `order_id`, twice.
     pub runs: Vec<Run>,
     /// All of them were loaded from the parked orders ([`Session::parked_runs`]). In `fifo` mode such runs are judged
-    /// by what is parked below them, live ones by `parked = 0`. Gate: open or draining instead of open.
+    /// by what is parked below them, live ones by `parked = 0`. Gate: open or draining instead of open (of a draining
+    /// ledger: draining under its epoch).
     pub parked: bool,
     /// The same batch was sent before and its outcome is unknown: wait for locks (under the lock timeout) instead of
     /// skipping locked customers, because "locked" would not say whether the first one is still running.
@@ -282,7 +301,9 @@ pub struct Case {
     pub kind: CaseKind,
     /// Why, in a sentence.
     pub reason: String,
-    /// Nothing of its customer commits until a person decides. Requires that the entry still stands next.
+    /// Nothing of its customer commits until a person decides. Requires that the entry still stands next, and the gate
+    /// that a commit requires: while a drain is on, what stands before a live entry may still be in the backlog. (A
+    /// case that does not block may be written by any session while the gate is open or draining.)
     pub blocks: bool,
 }
 

@@ -5,13 +5,17 @@
 pub mod order;
 
 pub mod outcome;
+pub mod window;
 
 pub mod inbox;
 pub mod locks;
 
+pub mod backlog;
 pub mod ledger;
+mod sql;
 
 pub mod core;
+pub mod drain;
 pub mod engine;
 
 pub mod http;

@@ -13,6 +13,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 pub use self::labels::{Alarm, Answer, Failure, Request, Step};
 use self::labels::{Labels, Plain, To};
 use self::list::{Kind, Metric, number};
+use crate::backlog::BacklogError;
 use crate::ledger::CaseKind;
 use crate::outcome::Outcome;
 use crate::status::{Phase, Requests, Route, Status};
@@ -28,6 +29,11 @@ static RECORDERS: LazyLock<Recorders> = LazyLock::new(Recorders::new);
 /// One delivery ended.
 pub fn ended(outcome: Outcome) {
     RECORDERS.orders.of(outcome).increment(1);
+}
+
+/// One order of the backlog was drained.
+pub fn drained(outcome: Outcome) {
+    RECORDERS.drained.of(outcome).increment(1);
 }
 
 /// One entry went to quarantine.
@@ -56,11 +62,24 @@ pub fn request(request: Request, answer: Answer) {
     RECORDERS.made(request.to()).fetch_add(1, Ordering::Relaxed);
 }
 
+/// One request to the backlog was answered, or not; passes the answer on.
+///
+/// # Errors
+///
+/// The answer's own.
+pub fn backlog<T>(asked: Request, answer: Result<T, BacklogError>) -> Result<T, BacklogError> {
+    request(asked, if answer.is_ok() { Answer::Ok } else { Answer::Failed });
+    if let Err(error) = &answer {
+        failed(Failure::Backlog(error.class));
+    }
+    answer
+}
+
 /// The requests of this process so far, for [`Status::requests`].
 #[must_use]
 pub fn requests() -> Requests {
     let made = |to| RECORDERS.made(to).load(Ordering::Relaxed);
-    Requests { sqs: made(To::Sqs), redis: made(To::Redis), sql: made(To::Sql) }
+    Requests { sqs: made(To::Sqs), redis: made(To::Redis), sql: made(To::Sql), backlog: made(To::Backlog) }
 }
 
 /// A step took so long.
@@ -132,12 +151,13 @@ struct Recorders {
     handle: PrometheusHandle,
     rendering: Mutex<()>,
     orders: Family<Outcome, Counter>,
+    drained: Family<Outcome, Counter>,
     unparked: Family<Plain, Counter>,
     quarantined: Family<CaseKind, Counter>,
     errors: Family<Failure, Counter>,
     alarms: Family<Alarm, Counter>,
     requests: Family<(Request, Answer), Counter>,
-    requests_made: [AtomicU64; 3],
+    requests_made: [AtomicU64; 4],
     steps: Family<Step, Histogram>,
     order: Family<Plain, Histogram>,
     commit_orders: Family<Plain, Histogram>,
@@ -160,6 +180,7 @@ impl Recorders {
             handle: keep_up(recorder.handle()),
             rendering: Mutex::new(()),
             orders: Family::new(&list::ORDERS, counter),
+            drained: Family::new(&list::DRAINED, counter),
             unparked: Family::new(&list::UNPARKED, counter),
             quarantined: Family::new(&list::QUARANTINED, counter),
             errors: Family::new(&list::ERRORS, counter),

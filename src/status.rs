@@ -6,10 +6,14 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::backlog::Progress;
 use crate::order::Ordering;
 use crate::outcome::Outcome;
 
+pub mod backlog;
 pub mod pulse;
+
+use backlog::BacklogStatus;
 
 /// One snapshot of the engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,6 +70,12 @@ pub struct Status {
     pub outcomes: Outcomes,
     /// Parked orders that were committed; their deliveries ended before, as parked.
     pub unparked: u64,
+    /// Orders of the backlog that this worker drained, by how they ended; none of them counts in `outcomes`.
+    pub drained: Outcomes,
+    /// How the drain goes that this worker runs. None while it runs none.
+    pub drain: Option<Progress>,
+    /// The backlog, as it was last looked at. None without one, and until it was reached.
+    pub backlog: Option<BacklogStatus>,
     /// Requests made to each server.
     pub requests: Requests,
     /// The last error of each kind.
@@ -104,6 +114,9 @@ impl Status {
             committers: 0,
             outcomes: Outcomes::default(),
             unparked: 0,
+            drained: Outcomes::default(),
+            drain: None,
+            backlog: None,
             requests: Requests::default(),
             last_errors: Vec::new(),
         }
@@ -140,6 +153,8 @@ impl Phase {
 pub enum Route {
     /// Into the ledger.
     Direct,
+    /// Into the backlog: a maintenance window is on.
+    Spool,
     /// Nowhere: they stay in SQS, because the ledger is closed or away.
     Hold,
     /// Nowhere yet: the ledger is being asked whether it is back.
@@ -154,6 +169,7 @@ impl Route {
     pub fn label(self) -> &'static str {
         match self {
             Route::Direct => "direct",
+            Route::Spool => "spool",
             Route::Hold => "hold",
             Route::Probing => "probing",
             Route::HalfOpen => "half_open",
@@ -196,6 +212,19 @@ pub struct Outcomes {
 }
 
 impl Outcomes {
+    /// These and those.
+    #[must_use]
+    pub fn and(self, more: Outcomes) -> Outcomes {
+        Outcomes {
+            committed: self.committed + more.committed,
+            duplicate: self.duplicate + more.duplicate,
+            parked: self.parked + more.parked,
+            spooled: self.spooled + more.spooled,
+            returned: self.returned + more.returned,
+            quarantined: self.quarantined + more.quarantined,
+        }
+    }
+
     /// Counts one delivery.
     pub fn count(&mut self, outcome: Outcome) {
         *match outcome {
@@ -218,6 +247,9 @@ pub struct Requests {
     pub redis: u64,
     /// Transactions and queries of the ledger.
     pub sql: u64,
+    /// Transactions and queries of the backlog.
+    #[serde(default)]
+    pub backlog: u64,
 }
 
 /// The last error of one kind.

@@ -229,6 +229,9 @@ pub async fn verify(question: &Question) -> Result<Report, VerifyError> {
         *field = u64::try_from(count).unwrap_or_default();
     }
     rules::judge(&mut ledger, &mut report).await?;
+    if let Some(manifest) = &mut manifest {
+        orders::accept_replaced(&mut ledger, manifest).await?;
+    }
     orders::judge(&mut ledger, question.sequence, manifest.as_mut(), &mut report).await?;
     if let Some(manifest) = &mut manifest {
         orders::judge_the_rest(&mut ledger, manifest, &mut report).await?;

@@ -5,11 +5,17 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
+mod backlog;
 mod check;
+mod maintenance;
+mod quarantine;
 mod reports;
 mod status;
 mod submit;
 mod words;
+
+use crate::servers::process::Running;
+use crate::servers::unique;
 
 /// The program, alone in a folder: no variables but those that a test gives.
 struct Program {
@@ -68,6 +74,15 @@ impl Program {
             .output()
             .expect("the program runs");
         Said::from(ended)
+    }
+
+    /// Starts it and lets it run; what it says is in its log.
+    fn start(&self, arguments: &[&str]) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+        command.args(arguments).current_dir(self.folder.path()).env_clear().envs(self.variables.iter().cloned());
+        let folder = self.path(&unique("run"));
+        std::fs::create_dir(&folder).expect("the folder is writable");
+        Running::start("millrace", command, &folder)
     }
 
     /// Runs it beside servers of the test's own runtime.

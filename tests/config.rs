@@ -85,9 +85,9 @@ fn the_environment_wins_over_the_file() {
 #[test]
 fn unknown_keys_are_named_with_what_was_possible() {
     insta::assert_snapshot!(refusal(&with("hold", "kep = '1m'"), &[]), @"hold.kep: unknown key in millrace.toml, expected one of keep, probe, probe_max");
-    insta::assert_snapshot!(refusal(&format!("{MINIMAL}[backlog]\nurl = 'sqlite://backlog.db'\n"), &[]), @"backlog: unknown key in millrace.toml, expected one of inbox, locks, ledger, flow, hold, shutdown, http, log");
+    insta::assert_snapshot!(refusal(&format!("{MINIMAL}[spool]\nurl = 'sqlite://backlog.db'\n"), &[]), @"spool: unknown key in millrace.toml, expected one of inbox, locks, ledger, backlog, maintenance, flow, hold, shutdown, http, log");
     insta::assert_snapshot!(refusal(MINIMAL, &[("MILLRACE__HOLD__KEP", "1m")]), @"MILLRACE__HOLD__KEP: unknown key, expected one of MILLRACE__HOLD__KEEP, MILLRACE__HOLD__PROBE, MILLRACE__HOLD__PROBE_MAX");
-    insta::assert_snapshot!(refusal(MINIMAL, &[("MILLRACE__BACKLOG__URL", "postgres://u:hunter2@h/d")]), @"MILLRACE__BACKLOG__URL: unknown key, expected MILLRACE__SECTION__KEY with one of the sections FLOW, HOLD, HTTP, INBOX, LEDGER, LOCKS, LOG, SHUTDOWN");
+    insta::assert_snapshot!(refusal(MINIMAL, &[("MILLRACE__SPOOL__URL", "postgres://u:hunter2@h/d")]), @"MILLRACE__SPOOL__URL: unknown key, expected MILLRACE__SECTION__KEY with one of the sections BACKLOG, FLOW, HOLD, HTTP, INBOX, LEDGER, LOCKS, LOG, MAINTENANCE, SHUTDOWN");
     insta::assert_snapshot!(refusal(MINIMAL, &[("MILLRACE__HOLD", "1m")]), @"MILLRACE__HOLD: unknown key, expected one of MILLRACE__HOLD__KEEP, MILLRACE__HOLD__PROBE, MILLRACE__HOLD__PROBE_MAX");
     insta::assert_snapshot!(refusal(MINIMAL, &[("MILLRACE__hold__keep", "1m")]), @"MILLRACE__hold__keep: unknown variable, expected MILLRACE__HOLD__KEEP");
 }
@@ -152,6 +152,7 @@ fn every_shipped_file_loads() {
         ("MILLRACE__INBOX__QUEUE_URL", "https://sqs.eu-central-1.amazonaws.com/1/orders"),
         ("MILLRACE__LEDGER__URL", "postgres://u:hunter2@h/orders"),
         ("MILLRACE__LEDGER__READER_URL", "postgres://u:hunter2@r/orders"),
+        ("MILLRACE__BACKLOG__URL", "postgres://u:hunter2@b/backlog"),
         ("MILLRACE__LOCKS__URL", "rediss://h:6379/?cluster=true"),
     ]);
     let mut seen = 0;

@@ -7,6 +7,7 @@ mod proxy;
 mod bad_input;
 mod bounds;
 mod conflicts;
+mod decisions;
 mod duplicates;
 mod early;
 mod effects;

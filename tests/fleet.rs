@@ -18,6 +18,7 @@ mod proxy;
 pub mod queue;
 mod record;
 pub mod site;
+mod windows;
 
 use load::{Load, Random};
 use proxy::Proxy;

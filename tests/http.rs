@@ -6,14 +6,17 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
+use millrace::backlog::Limit;
 use millrace::config;
 use millrace::http::{Server, View};
 use millrace::ledger::{CaseKind, ErrorClass};
 use millrace::metrics::{self, Alarm, Answer, Failure, Request, Step};
 use millrace::order::Ordering;
 use millrace::outcome::Outcome;
+use millrace::status::backlog::{BacklogStatus, DrainerStatus};
 use millrace::status::pulse::{BEAT_MAX, Pulse};
 use millrace::status::{LastError, LocksState, Outcomes, Phase, Requests, Route, Status};
+use millrace::window;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -57,13 +60,44 @@ fn a_status() -> Status {
         committers_busy: 24,
         committers: 25,
         outcomes,
-        requests: Requests { sqs: 26, redis: 27, sql: 28 },
+        drained: Outcomes::default(),
+        drain: None,
+        backlog: Some(a_backlog()),
+        requests: Requests { sqs: 26, redis: 27, sql: 28, backlog: 29 },
         last_errors: vec![LastError {
             from: "ledger".into(),
             class: ErrorClass::Away.label().into(),
             message: "<b>connection refused</b>".into(),
             at: a_time(99),
         }],
+    }
+}
+
+/// A backlog that drains, in the middle of a window.
+fn a_backlog() -> BacklogStatus {
+    BacklogStatus {
+        phase: window::Phase::Spooling,
+        epoch: 30,
+        since: a_time(31),
+        notice: window::Notice {
+            reason: Some("upgrade".into()),
+            actor: Some("ann".into()),
+            until: Some(a_time(3_600)),
+        },
+        rows: 32,
+        appended: 33,
+        removed: 34,
+        oldest_seconds: Some(35.5),
+        arrival_per_second: Some(36.5),
+        drain_per_second: Some(37.5),
+        eta_seconds: Some(38.5),
+        will_not_clear: false,
+        drainer: Some(DrainerStatus {
+            owner: "worker-1".into(),
+            allowed_per_second: 39.5,
+            commit_seconds: 0.4,
+            limited_by: Some(Limit::Ceiling),
+        }),
     }
 }
 
@@ -184,6 +218,14 @@ async fn the_page_needs_nothing_from_elsewhere() {
         read += 1;
     }
     assert!(read > 30, "the page reads only {read} fields");
+    let backlog = &status["backlog"];
+    let mut read = 0;
+    for part in body.split(&[' ', '(', '!'][..]).filter_map(|word| word.strip_prefix("b.")) {
+        let field: String = part.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect();
+        assert!(backlog.get(&field).is_some(), "the page reads b.{field}, which the backlog has not");
+        read += 1;
+    }
+    assert!(read > 15, "the page reads only {read} fields of the backlog");
     assert_eq!(running.says("/nothing").await.0, 404);
 }
 
@@ -274,10 +316,32 @@ async fn gauges_say_what_the_status_says() {
         ("route{route=\"direct\"}", 0.0),
         ("phase{phase=\"running\"}", 1.0),
         ("phase{phase=\"stopping\"}", 0.0),
+        ("backlog_orders", 32.0),
+        ("backlog_oldest_seconds", 35.5),
+        ("backlog_arrival_per_second", 36.5),
+        ("backlog_drain_per_second", 37.5),
+        ("backlog_eta_seconds", 38.5),
+        ("drain_allowed_per_second", 39.5),
     ];
     for (name, number) in want {
         let found = value(&format!("millrace_{name}"), &now);
         assert!((found - number).abs() < 1e-9, "{name}: {found}, not {number}");
+    }
+}
+
+/// What is not known, or not there, has a number all the same; an end that does not come has one of its own.
+#[tokio::test]
+async fn gauges_of_a_backlog_that_is_not_there_or_will_not_clear() {
+    let mut status = a_status();
+    let backlog = status.backlog.as_mut().unwrap();
+    (backlog.will_not_clear, backlog.eta_seconds, backlog.drainer) = (true, None, None);
+    let now = metrics::render(&status);
+    assert!((value("millrace_backlog_eta_seconds", &now) + 1.0).abs() < 1e-9);
+    assert!(value("millrace_drain_allowed_per_second", &now).abs() < 1e-9);
+    status.backlog = None;
+    let now = metrics::render(&status);
+    for name in ["orders", "oldest_seconds", "arrival_per_second", "drain_per_second", "eta_seconds"] {
+        assert!(value(&format!("millrace_backlog_{name}"), &now).abs() < 1e-9, "{name}");
     }
 }
 

@@ -11,6 +11,7 @@ use millrace::inbox::sqs::producer::{Outgoing, Producer, Sent};
 use millrace::inbox::{Delivery, Inbox as _, Receipt};
 use serde_json::json;
 
+mod backlog;
 mod contract;
 mod faults;
 mod groups;

@@ -10,6 +10,7 @@ mod order;
 mod inbox;
 mod locks;
 
+mod backlog;
 mod ledger;
 
 mod core;
@@ -19,6 +20,7 @@ mod commands;
 mod config;
 mod http;
 mod verify;
+mod window;
 
 mod fleet;
 mod shutdown;

@@ -26,7 +26,7 @@ const TECHNOLOGIES: &[(&str, &[&str])] = &[
     ("aws_sdk_sqs", &["src/inbox/sqs"]),
     ("aws_smithy_types", &["src/inbox/sqs"]),
     ("redis::", &["src/locks/redis"]),
-    ("sqlx::", &["src/ledger/", "src/verify"]),
+    ("sqlx::", &["src/sql", "src/ledger/", "src/backlog/", "src/verify"]),
     // Unmaintained (RUSTSEC-2025-0012): one module, easy to replace.
     ("backoff::", &["src/reconnect.rs"]),
 ];

@@ -93,6 +93,7 @@ impl Ledger {
         let ledger = Self { folder: tempfile::tempdir().expect("a temporary folder") };
         std::fs::File::create(ledger.folder.path().join("orders.db")).expect("a file");
         ledger.run(&[include_str!("../src/ledger/migrations/sqlite/0001_ledger.sql").to_owned()]).await;
+        ledger.run(&[include_str!("../src/ledger/migrations/sqlite/0002_decisions.sql").to_owned()]).await;
         ledger.run(&fine()).await;
         ledger
     }
@@ -157,6 +158,7 @@ async fn postgres_is_judged_alike() {
     let database = servers::database().await;
     let mut connection = PgConnection::connect(database.url()).await.unwrap();
     connection.execute(include_str!("../src/ledger/migrations/postgres/0001_ledger.sql")).await.unwrap();
+    connection.execute(include_str!("../src/ledger/migrations/postgres/0002_decisions.sql")).await.unwrap();
     for statement in fine() {
         connection.execute(AssertSqlSafe(statement)).await.unwrap();
     }

@@ -55,11 +55,14 @@ fn print(report: CustomerReport, ordering: Ordering) {
     facts.push(("parked", report.parked_count.to_string()));
     if let Some(number) = report.waits_for {
         facts.push(("waits for", format!("sequence {number}, which has not come")));
+        let skip = format!("millrace quarantine skip --customer '{}' --sequence {number}", report.customer_id);
+        facts.push(("if it never comes", format!("{skip} --reason TEXT")));
     }
     match &report.blocked_by {
         Some(blocked) => {
             facts.push(("blocked by", format!("{} since {}", blocked.id, blocked.created_at)));
             facts.push(("why", format!("{}: {}", blocked.kind, blocked.reason)));
+            facts.push(("decide", format!("millrace quarantine show '{}'", blocked.id)));
         }
         None => facts.push(("blocked by", "nothing".into())),
     }

@@ -1,10 +1,11 @@
-//! `millrace migrate`: the ledger's tables.
+//! `millrace migrate`: the tables of the ledger, and of the backlog where there is one.
 
 use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::{DONE, FAILED, failed, print_json};
+use super::{DONE, FAILED, actor, failed, print_json};
+use crate::backlog::{self, Backlog as _};
 use crate::config::Config;
 use crate::inbox::sqs::Sqs;
 use crate::ledger::{self, Binding, Ledger as _, Source};
@@ -26,29 +27,40 @@ pub struct Args {
     pub json: bool,
 }
 
-/// Runs the command.
+/// Runs the command. One database that is away does not keep the other one from its steps.
 pub async fn run(config: &Config, args: &Args) -> ExitCode {
-    let ledger = match ledger::open(config) {
-        Ok(ledger) => ledger,
-        Err(error) => return failed("migrate", &error),
+    let (ledger, backlog) = match (ledger::open(config), backlog::open(config)) {
+        (Ok(ledger), Ok(backlog)) => (ledger, backlog),
+        (Err(error), _) => return failed("migrate", &error),
+        (_, Err(error)) => return failed("migrate", &error),
     };
-    let steps = match ledger.migrate().await {
-        Ok(steps) => steps,
-        Err(error) => return failed("migrate", &error),
-    };
-    if args.json {
-        print_json(&json!({ "event": "migrated", "steps": steps }));
-    } else if steps == 0 {
-        println!("The ledger is up to date.");
-    } else {
-        println!("The ledger took {steps} step{}.", if steps == 1 { "" } else { "s" });
+    let mut done = told(args, "ledger", ledger.migrate().await);
+    if let Some(backlog) = backlog {
+        done &= told(args, "backlog", backlog.migrate().await);
     }
-    if args.accept_queue { accept(config, args, &ledger).await } else { ExitCode::from(DONE) }
+    match done {
+        true if args.accept_queue => accept(config, args, &ledger).await,
+        true => ExitCode::from(DONE),
+        false => ExitCode::from(FAILED),
+    }
+}
+
+/// Says what came of one store; false when nothing did.
+fn told(args: &Args, store: &str, steps: Result<usize, impl std::fmt::Display>) -> bool {
+    match steps {
+        Ok(steps) if args.json => print_json(&json!({ "event": "migrated", "store": store, "steps": steps })),
+        Ok(0) => println!("The {store} is up to date."),
+        Ok(steps) => println!("The {store} took {steps} step{}.", if steps == 1 { "" } else { "s" }),
+        Err(error) => {
+            eprintln!("millrace migrate: {error}");
+            return false;
+        }
+    }
+    true
 }
 
 async fn accept(config: &Config, args: &Args, ledger: &impl ledger::Ledger) -> ExitCode {
-    let actor = args.actor.clone().or_else(|| std::env::var("USER").ok()).filter(|actor| !actor.is_empty());
-    let Some(actor) = actor else {
+    let Some(actor) = actor(args.actor.as_deref()) else {
         return failed("migrate", &"who accepts the queue? Add --actor NAME");
     };
     let sqs = match Sqs::from_environment(&config.inbox).await {

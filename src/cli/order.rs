@@ -66,6 +66,7 @@ fn print(report: OrderReport) {
             ("in quarantine", format!("{} as {}", quarantined.created_at, quarantined.id)),
             ("why", format!("{}: {}", quarantined.kind, quarantined.reason)),
             ("customer", quarantined.customer_id.unwrap_or_else(|| "unknown".into())),
+            ("decide", format!("millrace quarantine show '{}'", quarantined.id)),
         ]);
     }
     println!("{}", table::facts(facts));

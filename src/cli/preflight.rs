@@ -12,6 +12,7 @@ use crate::ledger::report::Reader;
 use crate::ledger::{self, ErrorClass, Gate, Ledger as _, LedgerError, Session as _, Source};
 use crate::locks::{self, Unproven};
 
+pub mod backlog;
 pub mod queue;
 
 /// How bad it is.
@@ -80,6 +81,8 @@ pub struct Preflight {
     pub findings: Vec<Finding>,
     /// `None` when the queue did not answer.
     pub queue: Option<QueueFacts>,
+    /// A maintenance window is on: the backlog takes orders.
+    pub spooling: bool,
 }
 
 /// Looks at every dependency. Changes nothing anywhere.
@@ -87,9 +90,14 @@ pub async fn preflight(config: &Config) -> Preflight {
     let mut findings = vec![Finding::ok("settings", "every key and relation holds")];
     let queue = queue_of(config, &mut findings).await;
     locks_of(config, &mut findings).await;
-    ledger_of(config, &mut findings).await;
+    // Side by side: a backlog that is away must not make a start wait longer than its connecting may take.
+    let (gate, phase) = tokio::join!(ledger_of(config), backlog::look(config));
+    let open = gate.as_ref().is_ok_and(|gate| *gate == Gate::Open);
+    findings.push(ledger(config, gate));
     reader_of(config, queue.as_ref(), &mut findings).await;
-    Preflight { findings, queue }
+    let spooling = matches!(&phase, Some(Ok(view)) if view.accepts());
+    findings.extend(backlog::judge(config, phase, open));
+    Preflight { findings, queue, spooling }
 }
 
 async fn queue_of(config: &Config, findings: &mut Vec<Finding>) -> Option<QueueFacts> {
@@ -172,26 +180,21 @@ async fn locks_of(config: &Config, findings: &mut Vec<Finding>) {
     });
 }
 
-async fn ledger_of(config: &Config, findings: &mut Vec<Finding>) {
-    let url = redacted(&config.ledger.url);
-    let ledger = match ledger::open(config) {
-        Ok(ledger) => ledger,
-        Err(error) => {
-            findings.push(Finding::refused("ledger", error.to_string(), "correct the setting or the file"));
-            return;
-        }
-    };
-    let gate = match ledger.connect().await {
-        Ok(mut session) => session.gate().await,
-        Err(error) => Err(error),
-    };
-    findings.push(match gate {
-        Ok(Gate::Open) => Finding::ok("ledger", format!("{url}: the writer, its schema and effects fit, gate open")),
-        Ok(Gate::Closed) => Finding::warn("ledger", format!("{url}: gate closed"), "orders wait until it opens"),
-        Ok(Gate::Draining) => Finding::warn("ledger", format!("{url}: draining"), "live orders wait until it opens"),
-        Err(error) => ledger_failed(&url, &error),
-    });
+async fn ledger_of(config: &Config) -> Result<Gate, LedgerError> {
+    ledger::open(config)?.connect().await?.gate().await
 }
+
+fn ledger(config: &Config, gate: Result<Gate, LedgerError>) -> Finding {
+    let url = redacted(&config.ledger.url);
+    match gate {
+        Ok(Gate::Open) => Finding::ok("ledger", format!("{url}: the writer, its schema and effects fit, gate open")),
+        Ok(Gate::Closed) => Finding::warn("ledger", format!("{url}: gate closed"), CLOSED),
+        Ok(Gate::Draining) => Finding::warn("ledger", format!("{url}: draining"), CLOSED),
+        Err(error) => ledger_failed(&url, &error),
+    }
+}
+
+const CLOSED: &str = "live orders wait until it opens: millrace maintenance status";
 
 fn ledger_failed(url: &str, error: &LedgerError) -> Finding {
     let found = format!("{url}: {error}");

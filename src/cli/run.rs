@@ -8,24 +8,23 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::preflight::{Preflight, State, preflight};
 use super::{DONE, FAILED, MISUSED, failed};
+use crate::backlog;
 use crate::config::Config;
 use crate::core::{Report, Settings};
-use crate::engine::Engine;
+use crate::drain::Drain;
+use crate::engine::{Engine, Role};
 use crate::http::{Server, View};
-use crate::inbox::QueueFacts;
 use crate::inbox::sqs::Sqs;
-use crate::ledger::{self, AnyLedger, Binding, ErrorClass, Ledger as _, Source};
+use crate::ledger;
 use crate::locks;
-use crate::reconnect::Pauses;
 use crate::status::pulse::Pulse;
 use crate::status::{LocksState, Status};
 use crate::telemetry;
 
-/// The pauses while a dependency is away at the start.
-const WAIT_FIRST: Duration = Duration::from_millis(500);
-const WAIT_LONGEST: Duration = Duration::from_secs(10);
+mod start;
+
+use start::Start;
 
 /// What a committer may take beyond connecting and one statement, before `/live` calls it stuck.
 const WORK_MARGIN: Duration = Duration::from_secs(5);
@@ -68,7 +67,7 @@ async fn serve(config: &Config) -> ExitCode {
     let last = CancellationToken::new();
     let answering = tokio::spawn(server.run(View { status: seen, pulse: pulse.clone() }, last.clone()));
 
-    let code = match work(config, status, pulse, shutdown).await {
+    let code = match Box::pin(work(config, status, pulse, shutdown)).await {
         Ok(Some(report)) => {
             let Report { finished, returned, at_risk } = report;
             println!("stopped: {finished} finished, {returned} returned, {at_risk} at risk");
@@ -110,13 +109,40 @@ async fn work(
     shutdown: CancellationToken,
 ) -> Result<Option<Report>, String> {
     let ledger = ledger::open(config).map_err(|error| error.to_string())?;
-    let Some(()) = until_reachable(config, &ledger, &pulse, &shutdown).await? else { return Ok(None) };
+    let Some(start) = start::until_reachable(config, &ledger, &pulse, &shutdown).await? else { return Ok(None) };
+    let backlog = backlog::open(config).map_err(|error| error.to_string())?;
+    let seed = RandomState::new().hash_one(std::process::id());
+    let drain = backlog.clone().map(|backlog| Drain {
+        ledger: ledger.clone(),
+        backlog,
+        config: config.clone(),
+        owner: format!("{}-{seed:016x}", std::process::id()),
+        seed,
+        status: status.clone(),
+    });
+    if drain.is_none() {
+        tracing::info!("no backlog.url: while the ledger is closed, orders stay in the queue");
+    }
+    let draining = tokio::spawn({
+        let shutdown = shutdown.clone();
+        async move {
+            if let Some(drain) = drain {
+                drain.run(shutdown).await;
+            }
+        }
+    });
     let engine = Engine {
         inbox: Sqs::from_environment(&config.inbox).await.map_err(|error| error.to_string())?,
         locks: locks::open(&config.locks).map_err(|error| error.to_string())?,
         ledger,
+        backlog,
+        unbound: match start {
+            Start::Bound => None,
+            Start::Window(source) => Some(source),
+        },
+        role: Role::Live,
         settings: Settings::from(config),
-        seed: RandomState::new().hash_one(std::process::id()),
+        seed,
         pulse,
         status,
     };
@@ -129,65 +155,9 @@ async fn work(
     if config.inbox.ordering == crate::order::Ordering::None {
         tracing::warn!("inbox.ordering = none: each order takes effect once, and no order of a customer's is promised");
     }
-    engine.run(shutdown).await.map(Some).map_err(|error| error.to_string())
-}
-
-/// Waits for the queue and the ledger. What no waiting will mend is an error.
-async fn until_reachable(
-    config: &Config,
-    ledger: &AnyLedger,
-    pulse: &Pulse,
-    shutdown: &CancellationToken,
-) -> Result<Option<()>, String> {
-    let mut pauses = Pauses::new(WAIT_FIRST, WAIT_LONGEST);
-    loop {
-        let preflight = preflight(config).await;
-        let waiting_for = judge(&preflight)?;
-        if waiting_for.is_empty()
-            && let Some(queue) = &preflight.queue
-            && bound(config, ledger, queue).await?
-        {
-            return Ok(Some(()));
-        }
-        tracing::warn!(waiting_for, "not started yet: a dependency is away");
-        let pause = pauses.next_pause();
-        tokio::select! {
-            () = tokio::time::sleep(pause) => pulse.beat(),
-            () = shutdown.cancelled() => return Ok(None),
-        }
-    }
-}
-
-/// What is still away, of that which the engine cannot start without. The locks and the reader are not among it.
-fn judge(preflight: &Preflight) -> Result<String, String> {
-    let mut away = Vec::new();
-    for finding in &preflight.findings {
-        let (what, found, remedy) = (finding.what, &finding.found, &finding.remedy);
-        match finding.state {
-            State::Fail if finding.stops_start => return Err(format!("{what}: {found}: {remedy}")),
-            State::Fail if matches!(what, "queue" | "ledger") => away.push(format!("{what}: {found}")),
-            State::Fail | State::Warn => tracing::warn!(found, remedy, "{what}"),
-            State::Ok => {}
-        }
-    }
-    Ok(away.join("; "))
-}
-
-/// Whether the ledger belongs to this queue. False when it could not be asked.
-async fn bound(config: &Config, ledger: &AnyLedger, queue: &QueueFacts) -> Result<bool, String> {
-    let source =
-        Source { ordering: config.inbox.ordering, queue_arn: queue.arn.clone(), queue_created_at: queue.created_at };
-    match ledger.bind(&source).await {
-        Ok(Binding::Bound) => Ok(true),
-        Ok(Binding::Other(other)) => Err(format!(
-            "source: the ledger's orders come from {} ({}), not from {} ({}): millrace migrate --accept-queue",
-            other.queue_arn, other.ordering, source.queue_arn, source.ordering
-        )),
-        Ok(Binding::Pending(count)) => Err(format!("source: {count} orders of the source before are not decided")),
-        Err(error) if error.class == ErrorClass::Broken => Err(error.to_string()),
-        Err(error) => {
-            tracing::warn!(%error, "the ledger does not say where its orders come from");
-            Ok(false)
-        }
-    }
+    let report = engine.run(shutdown.clone()).await.map_err(|error| error.to_string());
+    // An engine that broke ends the drain too: the process ends.
+    shutdown.cancel();
+    draining.await.map_err(|error| error.to_string())?;
+    report.map(Some)
 }

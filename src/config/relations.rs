@@ -7,6 +7,8 @@ use std::time::Duration;
 use super::{Config, redacted};
 use crate::order::{MAX_BODY_BYTES, Ordering};
 
+mod window;
+
 /// SQS ends a receive after this long, whatever is asked for.
 const SQS_HOLD: Duration = Duration::from_hours(12);
 
@@ -21,6 +23,7 @@ pub(super) fn broken(config: &Config) -> Vec<String> {
     urls(config, &mut found);
     deadlines(config, &mut found);
     bounds(config, &mut found);
+    window::broken(config, &mut found);
     found.0
 }
 

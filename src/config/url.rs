@@ -1,4 +1,6 @@
-//! URLs as people may see them: without their secrets.
+//! URLs as people may see them, without their secrets; and whether two of them name one place.
+
+use std::path::PathBuf;
 
 /// The URL without its password, and without the values of query parameters that name a secret.
 ///
@@ -32,5 +34,42 @@ fn parameter(text: &str) -> String {
             format!("{name}=***")
         }
         _ => text.to_owned(),
+    }
+}
+
+/// Where a database is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In a file.
+    File(PathBuf),
+    /// On a server.
+    Server {
+        /// Host and port.
+        server: String,
+        /// Its name there.
+        database: String,
+    },
+}
+
+/// Where the database of a `postgres://` or `sqlite://` URL is, as far as its text says. Symbolic links, aliases of a
+/// host, and a host that stands in a query parameter are not looked through.
+#[must_use]
+pub fn place(url: &str) -> Option<Place> {
+    let (scheme, rest) = url.split_once("://")?;
+    let rest = rest.split_once('?').map_or(rest, |(place, _)| place);
+    match scheme {
+        "sqlite" => std::path::absolute(rest).ok().map(Place::File),
+        "postgres" | "postgresql" => {
+            let rest = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+            let (server, database) = rest.split_once('/').unwrap_or((rest, ""));
+            let server = server.to_lowercase();
+            let server = if server.trim_end_matches(|c: char| c.is_ascii_digit()).ends_with(':') {
+                server
+            } else {
+                format!("{server}:5432")
+            };
+            Some(Place::Server { server, database: database.to_owned() })
+        }
+        _ => None,
     }
 }

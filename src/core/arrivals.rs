@@ -2,7 +2,7 @@
 
 use super::batch::{LooseCase, Suspect};
 use super::deliveries::DeliveryNo;
-use super::lane::{Held, Lane, Lock, Next, ParkedRun, Place};
+use super::lane::{Held, Lane, Lock, Next, ParkedRun, Place, Step};
 use super::time::Time;
 use super::{Arrival, Core};
 use crate::ledger::CaseKind;
@@ -14,8 +14,8 @@ impl<P: Clone> Core<P> {
         let Some(polled) = self.flow.received(poll, arrivals.len(), &self.settings) else { return };
         for arrival in arrivals {
             let no = self.deliveries.take(arrival.payload.clone(), arrival.bytes, polled, &self.settings);
-            if self.stop.is_some() {
-                // Nothing new is begun: straight back, for another instance.
+            if self.stop.is_some() || self.flow.is_handed_back(poll) {
+                // Nothing new is begun: straight back, for another instance, or behind what went back before it.
                 self.deliveries.end(no, Outcome::Returned, self.now, &mut self.actions);
             } else {
                 self.arrive(arrival, Some(no));
@@ -36,9 +36,10 @@ impl<P: Clone> Core<P> {
             self.cases.push_back(LooseCase { held, rank, kind, reason: None });
             return;
         };
+        let spooling = self.spooling();
         let place = (rank, if parked { 0 } else { self.arrivals });
         let lane = self.lanes.entry(customer.clone()).or_insert_with(Lane::new);
-        if lane.is_over(ordering, rank) {
+        if !spooling && lane.is_over(ordering, rank) {
             if !parked {
                 self.suspects.push_back(Suspect { customer, place, held });
             }
@@ -62,18 +63,19 @@ impl<P: Clone> Core<P> {
         if self.stop.is_some() && self.close_lane(customer) {
             return;
         }
+        let spooling = self.spooling();
         let Some(lane) = self.lanes.get_mut(customer) else { return };
         if lane.queued.is_some() {
             // It is asked again when its turn comes.
             return;
         }
-        let mut next = lane.next(&self.settings, self.now);
+        let mut next = lane.next(&self.settings, spooling, self.now);
         let again_at = self.now.after(self.settings.lease);
         if next == Next::Lock && self.leases.unreachable(self.now) {
             lane.lock = Lock::Without { again_at };
-            next = lane.next(&self.settings, self.now);
+            next = lane.next(&self.settings, spooling, self.now);
         }
-        if matches!(next, Next::Write(_))
+        if matches!(next, Next::Write(step) if step != Step::Spool)
             && matches!(lane.lock, Lock::Without { again_at } if again_at <= self.now)
             && !self.leases.unreachable(self.now)
         {
@@ -180,6 +182,7 @@ impl<P: Clone> Core<P> {
         for no in ended {
             self.deliveries.end(no, Outcome::Returned, self.now, &mut self.actions);
         }
+        self.flow.hand_back();
         let customers: Vec<CustomerId> = self.lanes.keys().cloned().collect();
         for customer in customers {
             self.review(&customer);

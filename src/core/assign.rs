@@ -32,6 +32,7 @@ impl<P: Clone> Core<P> {
             };
             let work = self.work(&job);
             self.slots[slot] = Some(job);
+            self.begun[slot] = self.now;
             self.actions.push_back(Action::Write { slot, work });
         }
     }
@@ -76,6 +77,18 @@ impl<P: Clone> Core<P> {
         }
     }
 
+    /// How many of `most` orders the pace of a drain lets through; all of them elsewhere.
+    fn granted(&mut self, most: usize) -> usize {
+        let now = self.now;
+        self.pace.as_mut().map_or(most, |pace| pace.grants(most, now))
+    }
+
+    fn spend(&mut self, orders: usize, granted: usize) {
+        if let Some(pace) = &mut self.pace {
+            pace.spend(orders, orders >= granted && granted < self.settings.batch_max);
+        }
+    }
+
     /// Commits to be sent again go first: their customers wait for nothing else. A single order that keeps stalling
     /// has one committer at most, so that it cannot take them all.
     fn take_pending(&mut self) -> Option<Batch> {
@@ -86,14 +99,15 @@ impl<P: Clone> Core<P> {
     }
 
     /// The next lane that still wants `step`. One that wants something else by now is queued for that.
-    fn next_ready(&mut self, step: Step) -> Option<CustomerId> {
+    pub(super) fn next_ready(&mut self, step: Step) -> Option<CustomerId> {
+        let spooling = self.spooling();
         while let Some(customer) = self.ready[step as usize].pop_front() {
             let Some(lane) = self.lanes.get_mut(&customer) else { continue };
             if lane.queued != Some(step) {
                 continue;
             }
             lane.queued = None;
-            if lane.next(&self.settings, self.now) == Next::Write(step) {
+            if lane.next(&self.settings, spooling, self.now) == Next::Write(step) {
                 return Some(customer);
             }
             self.review(&customer);
@@ -102,12 +116,16 @@ impl<P: Clone> Core<P> {
     }
 
     /// The lane of a customer that [`Self::next_ready`] named.
-    fn lane(&mut self, customer: &CustomerId) -> &mut Lane<P> {
+    pub(super) fn lane(&mut self, customer: &CustomerId) -> &mut Lane<P> {
         self.lanes.get_mut(customer).expect("a ready customer has a lane")
     }
 
     fn choose_commit(&mut self, step: Step) -> Option<Busy<P>> {
-        let (ordering, run_max, batch_max) = (self.settings.ordering, self.settings.run_max, self.batch_max());
+        if self.ready[step as usize].is_empty() {
+            return None;
+        }
+        let (ordering, run_max) = (self.settings.ordering, self.settings.run_max);
+        let batch_max = self.granted(self.batch_max());
         let parked = step == Step::CommitParked;
         let mut runs: Vec<(CustomerId, Vec<Place>)> = Vec::new();
         let mut seen: BTreeMap<EntryId, usize> = BTreeMap::new();
@@ -129,6 +147,7 @@ impl<P: Clone> Core<P> {
         for customer in later {
             self.review(&customer);
         }
+        self.spend(count, batch_max);
         (!runs.is_empty()).then(|| Busy::Commit(Batch::new(runs, parked)))
     }
 
@@ -136,9 +155,13 @@ impl<P: Clone> Core<P> {
         let mut orders: Vec<(CustomerId, Place)> = Vec::new();
         let mut seen: BTreeMap<EntryId, CustomerId> = BTreeMap::new();
         let mut later = Vec::new();
-        while orders.len() < self.settings.batch_max {
+        if self.ready[Step::Park as usize].is_empty() {
+            return None;
+        }
+        let most = self.granted(self.settings.batch_max);
+        while orders.len() < most {
             let Some(customer) = self.next_ready(Step::Park) else { break };
-            let room = self.settings.batch_max - orders.len();
+            let room = most - orders.len();
             let lane = self.lane(&customer);
             lane.unload();
             let places = lane.park_run(&customer, room, &mut seen);
@@ -149,6 +172,7 @@ impl<P: Clone> Core<P> {
         for customer in later {
             self.review(&customer);
         }
+        self.spend(orders.len(), most);
         (!orders.is_empty()).then_some(Busy::Park(orders))
     }
 

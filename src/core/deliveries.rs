@@ -13,9 +13,6 @@ use crate::outcome::Outcome;
 /// The core's number of a delivery.
 pub(super) type DeliveryNo = u64;
 
-/// SQS takes at most so many entries in one call.
-const CALL_MAX: usize = 10;
-
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Delivery<P> {
     payload: P,
@@ -73,6 +70,8 @@ pub(super) struct Deliveries<P> {
     /// Since when the first of `deletes` waits.
     deletes_since: Option<Time>,
     returns: VecDeque<DeliveryNo>,
+    /// How many were handed back, and SQS has not answered.
+    returning: usize,
     /// The calls on their way, and when they began.
     calls: BTreeMap<u64, (Kind, Time, Vec<DeliveryNo>)>,
     /// After a failed call: nothing before this time.
@@ -93,6 +92,7 @@ impl<P: Clone> Deliveries<P> {
             deletes: VecDeque::new(),
             deletes_since: None,
             returns: VecDeque::new(),
+            returning: 0,
             calls: BTreeMap::new(),
             paused_until: Time::ZERO,
             failures: 0,
@@ -118,9 +118,10 @@ impl<P: Clone> Deliveries<P> {
     }
 
     /// Whether deletes keep up with receives: no more of them wait than one round of calls takes. Otherwise messages
-    /// would be received faster than they are deleted, until they come again before their delete.
+    /// would be received faster than they are deleted, until they come again before their delete. And whether all that
+    /// was handed back is back: before, the next in line may be what stands behind it.
     pub(super) fn keep_up(&self, settings: &Settings) -> bool {
-        self.deletes.len() <= settings.calls_max * CALL_MAX
+        self.deletes.len() <= settings.calls_max * settings.call_max && self.returning == 0
     }
 
     /// Whether SQS has answered for everything that ended.
@@ -161,6 +162,7 @@ impl<P: Clone> Deliveries<P> {
             self.deletes_since.get_or_insert(now);
             return;
         }
+        self.returning += 1;
         let (lost, beating) = (delivery.lost, delivery.beating);
         self.set_beat(no, None);
         if lost {
@@ -188,6 +190,7 @@ impl<P: Clone> Deliveries<P> {
         if let Some(delivery) = self.held.remove(&no) {
             self.bytes -= u64::from(delivery.bytes);
             self.ending -= usize::from(delivery.stage != Stage::Held);
+            self.returning -= usize::from(delivery.stage == Stage::Returning);
         }
     }
 
@@ -197,14 +200,15 @@ impl<P: Clone> Deliveries<P> {
             return;
         }
         while self.room(Kind::Return, settings) && !self.returns.is_empty() {
-            let nos = first(&mut self.returns);
+            let nos = first(&mut self.returns, settings.call_max);
             self.call(Kind::Return, nos, (now, Duration::ZERO), actions);
         }
         let lingered = |since: Option<Time>| since.is_some_and(|since| since.after(settings.ack_linger) <= now);
         while self.room(Kind::Delete, settings)
-            && (self.deletes.len() >= CALL_MAX || (!self.deletes.is_empty() && (flush || lingered(self.deletes_since))))
+            && (self.deletes.len() >= settings.call_max
+                || (!self.deletes.is_empty() && (flush || lingered(self.deletes_since))))
         {
-            let nos = first(&mut self.deletes);
+            let nos = first(&mut self.deletes, settings.call_max);
             self.deletes_since = (!self.deletes.is_empty()).then_some(now);
             self.call(Kind::Delete, nos, (now, Duration::ZERO), actions);
         }
@@ -215,8 +219,8 @@ impl<P: Clone> Deliveries<P> {
     fn beat(&mut self, settings: &Settings, now: Time, actions: &mut VecDeque<Action<P>>) {
         let timeout = settings.visibility_timeout;
         while self.heartbeats.first().is_some_and(|(due, _)| *due <= now) && self.room(Kind::Extend, settings) {
-            let mut nos = Vec::with_capacity(CALL_MAX);
-            while nos.len() < CALL_MAX
+            let mut nos = Vec::with_capacity(settings.call_max);
+            while nos.len() < settings.call_max
                 && let Some((due, no)) = self.heartbeats.first().copied()
                 && due <= now.after(timeout / 8)
             {
@@ -360,7 +364,7 @@ impl<P: Clone> Deliveries<P> {
     }
 }
 
-fn first(queue: &mut VecDeque<DeliveryNo>) -> Vec<DeliveryNo> {
-    let count = queue.len().min(CALL_MAX);
+fn first(queue: &mut VecDeque<DeliveryNo>, most: usize) -> Vec<DeliveryNo> {
+    let count = queue.len().min(most);
     queue.drain(..count).collect()
 }

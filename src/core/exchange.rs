@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use super::{LockCall, Report};
+use crate::backlog::BacklogError;
 use crate::inbox::{InboxError, Settled};
 use crate::ledger::{CaseKind, CaseVerdict, Found, Gap, Gate, LedgerError, ParkVerdict, Verdict};
 use crate::locks::LocksAway;
 use crate::order::{CustomerId, Digest, EntryId, Rank};
 use crate::outcome::Outcome;
+use crate::window::Epoch;
 
 /// An order (or a malformed message) on its way into the core. `P` stands for it; the core never looks inside.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -74,6 +76,13 @@ pub enum Input<P> {
         /// What came.
         written: Written<P>,
     },
+    /// An appender is done.
+    Spooled {
+        /// Which.
+        slot: usize,
+        /// What came.
+        spooled: Spooled,
+    },
     /// The process is to end.
     Shutdown,
 }
@@ -119,6 +128,13 @@ pub enum Action<P> {
         slot: usize,
         /// What.
         work: Work<P>,
+    },
+    /// Give an appender something to do; answered by [`Input::Spooled`].
+    Spool {
+        /// Which appender.
+        slot: usize,
+        /// What.
+        work: SpoolWork<P>,
     },
     /// A delivery ended.
     Ended {
@@ -211,6 +227,38 @@ pub enum Written<P> {
     Sweep(Result<(Vec<CustomerId>, Option<Vec<Gap>>), LedgerError>),
 }
 
+/// Work for an appender.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum SpoolWork<P> {
+    /// Look at the backlog's phase.
+    Look,
+    /// Append orders: [`crate::backlog::Session::append`].
+    Append {
+        /// The window.
+        epoch: Epoch,
+        /// Each customer's in source order.
+        orders: Vec<(Rank, P)>,
+    },
+}
+
+/// What came of [`SpoolWork`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Spooled {
+    /// Under which epoch the backlog takes orders; `None`: it takes none.
+    Look(Result<Option<Epoch>, BacklogError>),
+    /// Whether it took them.
+    Append(Result<Appended, BacklogError>),
+}
+
+/// The answer to an append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Appended {
+    /// All of them are durable.
+    All,
+    /// None of them: as [`Spooled::Look`].
+    Refused(Option<Epoch>),
+}
+
 /// What an operator should know.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Alarm {
@@ -224,6 +272,8 @@ pub enum Alarm {
     CustomerStuck(CustomerId, u32),
     /// A single order keeps running into timeouts; it is tried alone.
     OrderStalls(EntryId, u32),
+    /// The backlog's deployment is broken, or it gave an error that this program does not know.
+    BacklogBroken(String),
     /// The locks do not answer; the engine goes on without them.
     LocksAway(String),
     /// A customer's order went to quarantine at its place: nothing of the customer commits until a person decides.

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::time::{Time, backoff};
 use super::{Action, Settings};
-use crate::order::MAX_BODY_BYTES;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Flow {
     next_poll: u64,
     /// Polls on their way, and when they began.
     polls: BTreeMap<u64, Time>,
+    /// What polls below this number bring goes straight back.
+    returned_below: u64,
     /// How many there may be: one when idle, one more for each full answer.
     target: usize,
     failures: u32,
@@ -19,7 +20,14 @@ pub(super) struct Flow {
 
 impl Flow {
     pub(super) fn new() -> Self {
-        Self { next_poll: 0, polls: BTreeMap::new(), target: 1, failures: 0, paused_until: Time::ZERO }
+        Self {
+            next_poll: 0,
+            polls: BTreeMap::new(),
+            returned_below: 0,
+            target: 1,
+            failures: 0,
+            paused_until: Time::ZERO,
+        }
     }
 
     pub(super) fn polls(&self) -> usize {
@@ -28,9 +36,10 @@ impl Flow {
 
     /// Whether one more receive would fit beside what is held and what is being asked for.
     pub(super) fn has_room(&self, settings: &Settings, messages: usize, bytes: u64) -> bool {
-        let asked = (self.polls.len() + 1) * settings.receive_max as usize;
-        let most = (asked * MAX_BODY_BYTES) as u64;
-        messages + asked <= settings.messages_max && bytes + most <= settings.bytes_max
+        let receives = self.polls.len() + 1;
+        let most = receives as u64 * settings.receive_bytes;
+        messages + receives * settings.receive_max as usize <= settings.messages_max
+            && bytes + most <= settings.bytes_max
     }
 
     pub(super) fn pump<P>(
@@ -46,6 +55,16 @@ impl Flow {
             self.polls.insert(poll, now);
             actions.push_back(Action::Receive { poll, max: settings.receive_max, wait: settings.wait });
         }
+    }
+
+    /// What is held was handed back. A poll that is on its way may bring what stands behind that, so it goes back too.
+    pub(super) fn hand_back(&mut self) {
+        self.returned_below = self.next_poll;
+    }
+
+    /// Whether what the poll brings goes straight back.
+    pub(super) fn is_handed_back(&self, poll: u64) -> bool {
+        poll < self.returned_below
     }
 
     /// Takes the answer to a poll: how many messages came. Says when it began, and nothing for an unknown poll.

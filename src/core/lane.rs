@@ -92,6 +92,8 @@ pub(super) enum Step {
     Load,
     /// Put its head into quarantine.
     Quarantine,
+    /// Append its orders to the backlog.
+    Spool,
 }
 
 /// One customer's orders.
@@ -150,9 +152,13 @@ impl<P> Lane<P> {
     }
 
     /// What the lane needs next. Pure: the same lane at the same time says the same.
-    pub(super) fn next(&self, settings: &Settings, now: Time) -> Next {
+    pub(super) fn next(&self, settings: &Settings, spooling: bool, now: Time) -> Next {
         if self.busy {
             return Next::Wait(None);
+        }
+        if spooling {
+            // The backlog sorts them; no lock and no knowledge of the ledger is needed.
+            return if self.orders.is_empty() { Next::Idle } else { Next::Write(Step::Spool) };
         }
         if let Some(at) = self.not_before.filter(|at| *at > now) {
             return Next::Wait(Some(at));
@@ -333,6 +339,14 @@ impl<P> Lane<P> {
         self.blocked = false;
         self.pressed = false;
         self.parked_run = ParkedRun::Wanted;
+    }
+
+    /// The window changes the ledger: what is known of it says nothing any more. Its parked orders are safe there.
+    pub(super) fn forget_ledger(&mut self) {
+        self.doubt();
+        self.parked_run = ParkedRun::None;
+        self.contested = false;
+        self.prune();
     }
 
     /// Forgets what nobody waits for: orders whose deliveries were handed back.

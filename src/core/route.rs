@@ -1,28 +1,41 @@
-//! Where orders go now: to the ledger, or nowhere while it is closed or away.
+//! Where orders go now: to the ledger, to the backlog, or nowhere.
+//!
+//! A worker tries the ledger. When it is closed or away, the backlog is asked: spooling means that a window is on.
+//! Anything else, or no answer, means that orders stay where they are. An outage alone never leads to the backlog.
 
 use super::Settings;
 use super::time::{Time, backoff};
+use crate::window::Epoch;
 
 /// Where a worker sends orders.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Route {
     /// To the ledger.
     Direct,
+    /// To the backlog.
+    Spool {
+        /// The window.
+        epoch: Epoch,
+        /// When the phase is looked at again.
+        look_at: Time,
+    },
     /// Nowhere: nothing is received, what is held stays under heartbeats.
     Hold {
         /// Since when.
         since: Time,
-        /// When the ledger is probed.
+        /// When backlog and ledger are asked.
         probe_at: Time,
         /// Why, in a sentence.
         reason: String,
     },
     /// Nowhere yet: a probe is on its way.
     Probing {
-        /// Since when nothing goes to the ledger.
+        /// Since when nothing goes anywhere.
         since: Time,
         /// Why, in a sentence.
         reason: String,
+        /// How far the probe is.
+        probe: Probe,
     },
     /// The probe passed: one small write at a time, until one succeeds.
     HalfOpen {
@@ -31,49 +44,142 @@ pub enum Route {
     },
 }
 
+/// A probe asks the backlog first, where there is one, and then the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Probe {
+    /// The backlog was asked.
+    Looking,
+    /// The backlog is not spooling, or does not answer: the ledger is to be asked.
+    Ask,
+    /// The ledger was asked.
+    Asking,
+}
+
 /// The route, and what is needed to change it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Routing {
     pub route: Route,
+    has_backlog: bool,
     failures: u32,
     /// Since when what is held waits for the ledger; none when there is nothing to hand back.
     kept_since: Option<Time>,
+    /// How often the ledger was opened to writes. What the backlog was asked before that says nothing after it.
+    pub opened: u64,
 }
 
 impl Routing {
-    pub(super) fn new() -> Self {
-        Self { route: Route::Direct, failures: 0, kept_since: None }
+    pub(super) fn new(settings: &Settings) -> Self {
+        let has_backlog = settings.appenders > 0;
+        let route = if settings.pace.is_none() {
+            Route::Direct
+        } else {
+            // A drain comes to a database that was just started: it asks before it writes.
+            Route::Hold { since: Time::ZERO, probe_at: Time::ZERO, reason: "the drain begins with a probe".into() }
+        };
+        Self { route, has_backlog, failures: 0, kept_since: None, opened: 0 }
     }
 
-    /// Stops sending. An outage that goes on keeps its beginning.
+    /// Stops sending to the ledger. An outage that goes on keeps its beginning. While orders go to the backlog it does
+    /// not matter how the ledger is.
     pub(super) fn hold(&mut self, now: Time, reason: &str, settings: &Settings, seed: &mut u64) {
-        // What was received or came back to us since the last return is kept for its own time.
-        self.kept_since.get_or_insert(now);
         let since = match self.route {
-            Route::Hold { .. } => return,
+            Route::Spool { .. } => return,
+            // What was received or came back to us since the last return is kept for its own time.
+            Route::Hold { .. } => {
+                self.kept_since.get_or_insert(now);
+                return;
+            }
             Route::Direct => now,
             Route::Probing { since, .. } | Route::HalfOpen { since } => since,
         };
-        self.failures += 1;
-        let pause = backoff(settings.hold_probe, settings.hold_probe_max, self.failures, seed);
-        self.route = Route::Hold { since, probe_at: now.after(pause), reason: reason.to_owned() };
+        // The backlog is asked at once whether a window has begun.
+        let at_once = self.has_backlog && self.route == Route::Direct;
+        self.hold_since(since, at_once, now, reason, settings, seed);
     }
 
-    /// Whether a probe is due; then it is on its way.
-    pub(super) fn probe(&mut self, now: Time) -> bool {
-        match &self.route {
-            Route::Hold { since, probe_at, reason } if *probe_at <= now => {
-                self.route = Route::Probing { since: *since, reason: reason.clone() };
+    fn hold_since(&mut self, since: Time, at_once: bool, now: Time, reason: &str, settings: &Settings, seed: &mut u64) {
+        self.kept_since.get_or_insert(now);
+        let probe_at = if at_once {
+            now
+        } else {
+            self.failures += 1;
+            now.after(backoff(settings.hold_probe, settings.hold_probe_max, self.failures, seed))
+        };
+        self.route = Route::Hold { since, probe_at, reason: reason.to_owned() };
+    }
+
+    /// The backlog takes orders, as it was asked when `opened` was this. Says whether that is news.
+    pub(super) fn spool(&mut self, epoch: Epoch, opened: u64, now: Time, settings: &Settings) -> bool {
+        if opened != self.opened {
+            // Since then commits were sent, which no gate was closed behind as far as we know.
+            return false;
+        }
+        let news = !matches!(self.route, Route::Spool { .. });
+        self.route = Route::Spool { epoch, look_at: now.after(settings.look) };
+        self.failures = 0;
+        self.kept_since = None;
+        news
+    }
+
+    /// The backlog took orders.
+    pub(super) fn spooled(&mut self, now: Time, settings: &Settings) {
+        if let Route::Spool { look_at, .. } = &mut self.route {
+            *look_at = now.after(settings.look);
+        }
+    }
+
+    /// The backlog takes no orders any more, or does not answer.
+    pub(super) fn stop_spooling(&mut self, now: Time, reason: &str, settings: &Settings, seed: &mut u64) {
+        if matches!(self.route, Route::Spool { .. }) {
+            self.hold_since(now, false, now, reason, settings, seed);
+        }
+    }
+
+    /// The backlog is not spooling, or does not answer: it is the ledger's turn.
+    pub(super) fn not_spooling(&mut self) {
+        if let Route::Probing { probe: probe @ Probe::Looking, .. } = &mut self.route {
+            *probe = Probe::Ask;
+        }
+    }
+
+    /// Whether a look at the backlog's phase is due; then it is on its way.
+    pub(super) fn look(&mut self, now: Time, settings: &Settings) -> bool {
+        match &mut self.route {
+            Route::Hold { since, probe_at, reason } if self.has_backlog && *probe_at <= now => {
+                self.route = Route::Probing { since: *since, reason: reason.clone(), probe: Probe::Looking };
+                true
+            }
+            Route::Spool { look_at, .. } if *look_at <= now => {
+                *look_at = now.after(settings.look);
                 true
             }
             _ => false,
         }
     }
 
-    /// The probe passed.
-    pub(super) fn half_open(&mut self) {
+    /// Whether a probe of the ledger is due; then it is on its way.
+    pub(super) fn probe(&mut self, now: Time) -> bool {
+        match &mut self.route {
+            Route::Hold { since, probe_at, reason } if !self.has_backlog && *probe_at <= now => {
+                self.route = Route::Probing { since: *since, reason: reason.clone(), probe: Probe::Asking };
+                true
+            }
+            Route::Probing { probe: probe @ Probe::Ask, .. } => {
+                *probe = Probe::Asking;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The probe passed. What is received from now on is kept for its own time, if nothing is held from before.
+    pub(super) fn half_open(&mut self, holds_nothing: bool) {
         if let Route::Probing { since, .. } = self.route {
             self.route = Route::HalfOpen { since };
+            self.opened += 1;
+            if holds_nothing {
+                self.kept_since = None;
+            }
         }
     }
 
@@ -88,18 +194,18 @@ impl Routing {
         }
     }
 
-    /// Whether another write may go beside `busy` ones.
+    /// Whether another write may go to the ledger beside `busy` ones.
     pub(super) fn admits(&self, busy: usize) -> bool {
         match self.route {
             Route::Direct => true,
             Route::HalfOpen { .. } => busy == 0,
-            Route::Hold { .. } | Route::Probing { .. } => false,
+            Route::Spool { .. } | Route::Hold { .. } | Route::Probing { .. } => false,
         }
     }
 
     /// Whether messages may be received.
     pub(super) fn receives(&self) -> bool {
-        matches!(self.route, Route::Direct | Route::HalfOpen { .. })
+        matches!(self.route, Route::Direct | Route::Spool { .. } | Route::HalfOpen { .. })
     }
 
     /// Whether what is held has to be handed back now.
@@ -116,10 +222,11 @@ impl Routing {
     }
 
     pub(super) fn wake_at(&self, settings: &Settings) -> Option<Time> {
-        let probe = match self.route {
+        let next = match self.route {
             Route::Hold { probe_at, .. } => Some(probe_at),
+            Route::Spool { look_at, .. } => Some(look_at),
             _ => None,
         };
-        [probe, self.keep_ends(settings)].into_iter().flatten().min()
+        [next, self.keep_ends(settings)].into_iter().flatten().min()
     }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::lane::{Lock, Next};
-use super::{Core, Route};
+use super::{Core, PaceSeen, Route};
+use crate::backlog::Limit;
 
 /// The core at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct Snapshot {
     pub commits_pending: usize,
     /// How long the locks have been away.
     pub locks_away_for: Option<Duration>,
+    /// The pace of a drain.
+    pub pace: Option<PaceSeen>,
     /// The shutdown has begun.
     pub stopping: bool,
 }
@@ -46,7 +49,8 @@ impl<P: Clone> Core<P> {
     pub fn snapshot(&self) -> Snapshot {
         let count = |test: &dyn Fn(&super::Lane<P>) -> bool| self.lanes.values().filter(|lane| test(lane)).count();
         let early = |lane: &&super::Lane<P>| {
-            lane.early_since.is_some() && matches!(lane.next(&self.settings, self.now), Next::Wait(Some(_)))
+            lane.early_since.is_some()
+                && matches!(lane.next(&self.settings, self.spooling(), self.now), Next::Wait(Some(_)))
         };
         Snapshot {
             route: self.routing.route.clone(),
@@ -63,7 +67,31 @@ impl<P: Clone> Core<P> {
             committers_busy: self.slots.iter().flatten().count(),
             commits_pending: self.pending.len(),
             locks_away_for: self.leases.away_since().map(|since| self.now.since(since)),
+            pace: self.pace.as_ref().map(|pace| pace.seen(self.route_limit(), self.limit())),
             stopping: self.stop.is_some(),
+        }
+    }
+
+    /// What limits a drain for which the ledger cannot be written freely.
+    fn route_limit(&self) -> Option<Limit> {
+        match self.routing.route {
+            // Whatever limited it before: there is nothing to drain now.
+            Route::Direct | Route::HalfOpen { .. } if self.deliveries.len() == 0 => Some(Limit::Empty),
+            Route::Direct => None,
+            Route::HalfOpen { .. } => Some(Limit::RampUp),
+            _ => Some(Limit::LedgerAway),
+        }
+    }
+
+    /// What limits a drain whose pace would allow more.
+    fn limit(&self) -> Limit {
+        let waiting = self.lanes.values().filter(|lane| !lane.orders.is_empty()).count();
+        if waiting == 0 {
+            Limit::Empty
+        } else if waiting < self.settings.committers {
+            Limit::HotCustomer
+        } else {
+            Limit::DatabaseLatency
         }
     }
 

@@ -96,6 +96,7 @@ impl<P: Clone> Core<P> {
         let Some(stop) = self.stop.as_ref().filter(|stop| !stop.done) else { return };
         let late = stop.deadline <= self.now;
         let done = self.slots.iter().all(Option::is_none)
+            && self.appenders.iter().all(Option::is_none)
             && self.pending.is_empty()
             && self.flow.polls() == 0
             && self.deliveries.is_settled()

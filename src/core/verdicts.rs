@@ -4,7 +4,7 @@ use super::batch::{Batch, Busy, Pending, Suspect};
 use super::lane::{Held, Place};
 use super::time::backoff;
 use super::{Action, Alarm, Core, Written};
-use crate::ledger::{ErrorClass, Gate, LedgerError, Verdict};
+use crate::ledger::{ErrorClass, LedgerError, Verdict};
 use crate::order::{CustomerId, Ordering};
 use crate::outcome::Outcome;
 
@@ -17,11 +17,20 @@ pub(super) const GATE_CLOSED: &str = "the ledger's gate is closed";
 impl<P: Clone> Core<P> {
     pub(super) fn wrote(&mut self, slot: usize, written: Written<P>) {
         let Some(job) = self.slots.get_mut(slot).and_then(Option::take) else { return };
+        if let (Some(pace), Written::Commit(result)) = (&mut self.pace, &written) {
+            match result {
+                Ok(_) => pace.committed(self.now.since(self.begun[slot])),
+                Err(error) if matches!(error.class, ErrorClass::Fault | ErrorClass::Taken) => {}
+                Err(_) => pace.failed(),
+            }
+        }
         match (job, written) {
             (Busy::Commit(batch), Written::Commit(Ok(verdicts))) => self.committed(batch, verdicts),
             (Busy::Commit(batch), Written::Commit(Err(error))) => self.commit_failed(batch, &error),
-            (Busy::Probe, Written::Probe(Ok(Gate::Open))) => self.routing.half_open(),
-            (Busy::Probe, Written::Probe(Ok(Gate::Closed | Gate::Draining))) => self.hold(GATE_CLOSED),
+            (Busy::Probe, Written::Probe(Ok(gate))) if gate == self.settings.gate => {
+                self.routing.half_open(self.deliveries.len() == 0);
+            }
+            (Busy::Probe, Written::Probe(Ok(_))) => self.hold(GATE_CLOSED),
             (Busy::Probe, Written::Probe(Err(error))) => self.ledger_fails(&error),
             (Busy::Park(orders), Written::Park(result)) => self.parked(&orders, result),
             (Busy::LookUp(suspects), Written::LookUp(result)) => self.looked_up(suspects, result),
@@ -121,8 +130,12 @@ impl<P: Clone> Core<P> {
 
     /// A lane has its answer: nothing of it is on its way any more.
     pub(super) fn free(&mut self, customer: &CustomerId) {
+        let spooling = self.spooling();
         if let Some(lane) = self.lanes.get_mut(customer) {
             lane.busy = false;
+            if spooling {
+                lane.forget_ledger();
+            }
             lane.prune();
         }
         self.review(customer);
@@ -169,6 +182,11 @@ impl<P: Clone> Core<P> {
     }
 
     fn send_again(&mut self, mut batch: Batch) {
+        if self.spooling() {
+            // The gate is closed for good: whatever came of it, its orders go to the backlog.
+            self.release_lanes(&batch);
+            return;
+        }
         batch.tries += 1;
         let (first, longest) = (self.settings.ledger_backoff, self.settings.ledger_backoff_max);
         // A single order that keeps stalling may be the one that makes the database stall: its pause grows further.
@@ -179,6 +197,11 @@ impl<P: Clone> Core<P> {
 
     /// Finds the offender without blaming its neighbours.
     fn bisect(&mut self, batch: &Batch, error: &LedgerError) {
+        if self.spooling() {
+            // The drain will find the offender.
+            self.release_lanes(batch);
+            return;
+        }
         if let Some(parts) = batch.split() {
             let not_before = self.now;
             self.pending.extend(parts.into_iter().map(|batch| Pending { batch, not_before }));

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use super::guard::Guard;
 use super::parcel::{self, Handle};
+use crate::backlog::Backlog;
 use crate::core::{Input, Work, Written};
 use crate::ledger::{Batch, Case, ErrorClass, Gap, Ledger, LedgerError, Run, Session};
 use crate::metrics::{self, Answer, Failure, Request, Step};
@@ -16,14 +18,15 @@ use crate::status::pulse::Pulse;
 const IDLE: Duration = Duration::from_secs(10);
 
 /// Works until `jobs` ends. Every job is answered.
-pub(super) async fn run<L: Ledger>(
+pub(super) async fn run<L: Ledger, B: Backlog>(
     slot: usize,
     ledger: L,
+    guard: Option<Guard<B>>,
     pulse: Pulse,
     mut jobs: mpsc::Receiver<Work<Handle>>,
     inputs: mpsc::Sender<Input<Handle>>,
 ) {
-    let mut connection = Connection { ledger, session: None, used_at: Instant::now() };
+    let mut connection = Connection { ledger, guard, session: None, used_at: Instant::now() };
     while let Some(work) = jobs.recv().await {
         let busy = pulse.work(slot);
         let written = perform(&mut connection, work).await;
@@ -34,13 +37,14 @@ pub(super) async fn run<L: Ledger>(
     }
 }
 
-struct Connection<L: Ledger> {
+struct Connection<L: Ledger, B: Backlog> {
     ledger: L,
+    guard: Option<Guard<B>>,
     session: Option<L::Session>,
     used_at: Instant,
 }
 
-impl<L: Ledger> Connection<L> {
+impl<L: Ledger, B: Backlog> Connection<L, B> {
     /// The session: the one that there is, proven when it was idle, or a new one.
     async fn session(&mut self) -> Result<&mut L::Session, LedgerError> {
         if self.used_at.elapsed() > IDLE
@@ -53,15 +57,21 @@ impl<L: Ledger> Connection<L> {
         }
         self.used_at = Instant::now();
         if self.session.is_none() {
-            let session = timed(Request::Connect, None, self.ledger.connect()).await;
             // Nothing was sent yet, so nothing can be unknown.
-            let session = session.map_err(|error| match error.class {
+            self.session = Some(self.connect().await.map_err(|error| match error.class {
                 ErrorClass::Broken | ErrorClass::Unrecognised => error,
                 _ => LedgerError { class: ErrorClass::Away, ..error },
-            });
-            self.session = Some(session?);
+            })?);
         }
         Ok(self.session.as_mut().expect("set above"))
+    }
+
+    async fn connect(&mut self) -> Result<L::Session, LedgerError> {
+        let mut session = timed(Request::Connect, None, self.ledger.connect()).await?;
+        if let Some(guard) = &mut self.guard {
+            guard.check(&self.ledger, &mut session).await?;
+        }
+        Ok(session)
     }
 
     fn done<T>(&mut self, answer: Result<T, LedgerError>) -> Result<T, LedgerError> {
@@ -86,7 +96,7 @@ macro_rules! ask {
     };
 }
 
-async fn perform<L: Ledger>(connection: &mut Connection<L>, work: Work<Handle>) -> Written<Handle> {
+async fn perform<L: Ledger, B: Backlog>(connection: &mut Connection<L, B>, work: Work<Handle>) -> Written<Handle> {
     match work {
         Work::Probe => Written::Probe(ask!(connection, Request::Gate, None, session => session.gate())),
         Work::Commit { runs, parked, resolve } => {

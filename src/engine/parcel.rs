@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::backlog::Spooled;
 use crate::core::{Arrival, Loaded};
 use crate::inbox::{Delivery, Receipt};
 use crate::ledger::{ParkedRun, Placed};
@@ -12,6 +13,8 @@ use crate::order::{CustomerId, Entry, Ordering, Rank};
 pub(super) struct Parcel {
     pub entry: Arc<Entry>,
     pub receipt: Option<Receipt>,
+    /// SQS's name of its message; empty for a parked order.
+    pub message_id: String,
     /// When its message was sent, in milliseconds since 1970.
     pub sent_at_ms: Option<i64>,
 }
@@ -29,12 +32,15 @@ pub(super) fn of_delivery(ordering: Ordering, delivery: Delivery) -> Arrival<Han
         (Ordering::Fifo, _) => sequence_number.unwrap_or(0),
         (Ordering::Gapless | Ordering::None, _) => 0,
     };
-    arrival(rank, Parcel { entry: Arc::new(entry), receipt: Some(receipt), sent_at_ms })
+    arrival(rank, Parcel { entry: Arc::new(entry), receipt: Some(receipt), message_id, sent_at_ms })
 }
 
 /// Takes a run that was loaded from the parked orders.
 pub(super) fn of_run(run: ParkedRun) -> Loaded<Handle> {
-    let parcel = |placed: Placed| arrival(placed.rank, Parcel { entry: placed.entry, receipt: None, sent_at_ms: None });
+    let parcel = |placed: Placed| {
+        let Placed { rank, entry } = placed;
+        arrival(rank, Parcel { entry, receipt: None, message_id: String::new(), sent_at_ms: None })
+    };
     Loaded {
         customer: run.customer,
         upto: run.upto,
@@ -46,6 +52,16 @@ pub(super) fn of_run(run: ParkedRun) -> Loaded<Handle> {
 /// A parcel as the ledger takes it.
 pub(super) fn placed((rank, handle): &(Rank, Handle)) -> Placed {
     Placed { rank: *rank, entry: Arc::clone(&handle.entry) }
+}
+
+/// A parcel as the backlog takes it.
+pub(super) fn spooled((rank, handle): &(Rank, Handle)) -> Spooled {
+    Spooled {
+        rank: *rank,
+        entry: Arc::clone(&handle.entry),
+        message_id: handle.message_id.clone(),
+        sent_at_ms: handle.sent_at_ms,
+    }
 }
 
 fn arrival(rank: Rank, parcel: Parcel) -> Arrival<Handle> {

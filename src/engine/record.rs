@@ -5,14 +5,17 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use super::Role;
 use super::parcel::{Handle, Parcel};
-use crate::core::{Action, Alarm, Core, Input, Route, Settings, Snapshot, Written};
+use crate::backlog::Progress;
+use crate::core::{Action, Alarm, Core, Input, Route, Settings, Snapshot, Spooled, Written};
 use crate::ledger::{ErrorClass, LedgerError};
 use crate::metrics::{self, Alarm as Counted};
 use crate::outcome::Outcome;
 use crate::status::{LastError, LocksState, Outcomes, Phase, Route as Shown, Status};
 
 pub(super) struct Record {
+    role: Role,
     status: watch::Sender<Status>,
     /// Who keeps the locks when they are not away.
     locks: LocksState,
@@ -28,9 +31,10 @@ pub(super) struct Record {
 
 impl Record {
     /// `status` holds what was true at the start: version, ordering, who keeps the locks.
-    pub(super) fn new(settings: &Settings, status: watch::Sender<Status>) -> Self {
+    pub(super) fn new(role: Role, settings: &Settings, status: watch::Sender<Status>) -> Self {
         let locks = status.borrow().locks.clone();
         Self {
+            role,
             status,
             locks,
             outcomes: Outcomes::default(),
@@ -66,6 +70,10 @@ impl Record {
                     self.note("ledger", class, error.message.clone());
                 }
             }
+            Input::Spooled { spooled: Spooled::Look(Err(error)) | Spooled::Append(Err(error)), .. } => {
+                tracing::warn!(%error, "a call to the backlog failed");
+                self.note("backlog", error.class.label(), error.message.clone());
+            }
             Input::Shutdown => tracing::info!("stopping: finishing what has begun, handing back the rest"),
             _ => {}
         }
@@ -81,7 +89,10 @@ impl Record {
         match action {
             Action::Ended { payload, outcome } => {
                 self.outcomes.count(*outcome);
-                metrics::ended(*outcome);
+                match self.role {
+                    Role::Live => metrics::ended(*outcome),
+                    Role::Drain => metrics::drained(*outcome),
+                }
                 if *outcome == Outcome::Committed {
                     took(payload);
                 }
@@ -107,20 +118,30 @@ impl Record {
         let now = Timestamp::now();
         let route = match seen.route {
             Route::Direct => Shown::Direct,
+            Route::Spool { .. } => Shown::Spool,
             Route::Hold { .. } => Shown::Hold,
             Route::Probing { .. } => Shown::Probing,
             Route::HalfOpen { .. } => Shown::HalfOpen,
         };
         let reason = match &seen.route {
             Route::Hold { reason, .. } | Route::Probing { reason, .. } => Some(reason.clone()),
-            Route::Direct | Route::HalfOpen { .. } => None,
+            Route::Direct | Route::Spool { .. } | Route::HalfOpen { .. } => None,
         };
-        if (route == Shown::Direct) != (self.route == Shown::Direct) {
+        let turn = |route| match route {
+            Shown::Direct => 0,
+            Shown::Spool => 1,
+            Shown::Hold | Shown::Probing | Shown::HalfOpen => 2,
+        };
+        if turn(route) != turn(self.route) {
             self.route_since = now;
-            if let Some(reason) = &reason {
-                tracing::warn!(reason, "holding: nothing is received until the ledger is back");
-            } else {
-                tracing::info!("the ledger takes orders again");
+            let engine = self.role.label();
+            match (route, &reason) {
+                (Shown::Spool, _) => tracing::info!(engine, "a maintenance window is on: orders go to the backlog"),
+                (_, Some(reason)) => {
+                    tracing::warn!(engine, reason, "holding: nothing is received until orders can be taken again");
+                }
+                (Shown::Direct, None) => tracing::info!(engine, "the ledger takes orders again"),
+                (_, None) => {}
             }
         }
         self.route = route;
@@ -158,6 +179,13 @@ impl Record {
         status.committers = self.committers;
         status.outcomes = self.outcomes;
         status.unparked = self.unparked;
+        if let Some(pace) = seen.pace {
+            status.drain = Some(Progress {
+                allowed_per_second: f64::from(pace.allowed),
+                commit_seconds: pace.commit.as_secs_f64(),
+                limited_by: Some(pace.limited_by),
+            });
+        }
         status.requests = metrics::requests();
         status.last_errors = self.last_errors.values().cloned().collect();
     }
@@ -194,6 +222,7 @@ fn alarmed(alarm: &Alarm) {
         Alarm::InboxRefused(_) => Counted::InboxRefused,
         Alarm::CustomerStuck(..) => Counted::CustomerStuck,
         Alarm::OrderStalls(..) => Counted::OrderStalls,
+        Alarm::BacklogBroken(_) => Counted::BacklogBroken,
         Alarm::LocksAway(_) => Counted::LocksAway,
         Alarm::Blocked(_) => Counted::Blocked,
         Alarm::Gap(_) => Counted::Gap,
@@ -213,6 +242,7 @@ fn alarmed(alarm: &Alarm) {
         Alarm::OrderStalls(order, stalls) => {
             tracing::error!(%order, stalls, "ALARM: an order keeps running into timeouts; it is tried alone");
         }
+        Alarm::BacklogBroken(reason) => tracing::error!(reason, "ALARM: the backlog's deployment is broken"),
         Alarm::LocksAway(reason) => tracing::warn!(reason, "ALARM: the locks are away; the ledger alone keeps order"),
         Alarm::Blocked(customer) => {
             tracing::error!(%customer, "ALARM: a customer is blocked until a person decides about its quarantined order");

@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use super::postgres::{PgSession, Postgres};
-use super::sqlite::{Sqlite, SqliteSession};
+use super::decisions::{Decision, Decisions, Listed, Shown};
+use super::gatekeeper::Gatekeeper;
+use super::postgres::{PgDecisions, PgGatekeeper, PgSession, Postgres};
+use super::sqlite::{Sqlite, SqliteDecisions, SqliteGatekeeper, SqliteSession};
 use super::{
     Batch, Binding, Case, CaseVerdict, ErrorClass, Found, Gap, Gate, Ledger, LedgerError, ParkVerdict, ParkedRun,
     Placed, Session, Source, Verdict,
 };
 use crate::config::{Config, redacted};
 use crate::order::CustomerId;
+use crate::window::{Epoch, GateView, Notice};
 
 /// The ledger of `ledger.url`. Reads the URL and the effects file; connects to nothing yet.
 ///
@@ -46,8 +49,49 @@ pub enum AnySession {
     Sqlite(SqliteSession),
 }
 
+/// A gatekeeper of one of the ledgers.
+#[derive(Debug)]
+pub enum AnyGatekeeper {
+    /// Of [`Postgres`].
+    Postgres(PgGatekeeper),
+    /// Of [`Sqlite`].
+    Sqlite(SqliteGatekeeper),
+}
+
+/// Decisions in one of the ledgers.
+#[derive(Debug)]
+pub enum AnyDecisions {
+    /// Of [`Postgres`].
+    Postgres(PgDecisions),
+    /// Of [`Sqlite`].
+    Sqlite(SqliteDecisions),
+}
+
 impl Ledger for AnyLedger {
     type Session = AnySession;
+    type Gatekeeper = AnyGatekeeper;
+    type Decisions = AnyDecisions;
+
+    fn draining(&self, epoch: Epoch) -> Self {
+        match self {
+            AnyLedger::Postgres(ledger) => AnyLedger::Postgres(ledger.draining(epoch)),
+            AnyLedger::Sqlite(ledger) => AnyLedger::Sqlite(ledger.draining(epoch)),
+        }
+    }
+
+    async fn gatekeeper(&self) -> Result<AnyGatekeeper, LedgerError> {
+        match self {
+            AnyLedger::Postgres(ledger) => ledger.gatekeeper().await.map(AnyGatekeeper::Postgres),
+            AnyLedger::Sqlite(ledger) => ledger.gatekeeper().await.map(AnyGatekeeper::Sqlite),
+        }
+    }
+
+    async fn decisions(&self) -> Result<AnyDecisions, LedgerError> {
+        match self {
+            AnyLedger::Postgres(ledger) => ledger.decisions().await.map(AnyDecisions::Postgres),
+            AnyLedger::Sqlite(ledger) => ledger.decisions().await.map(AnyDecisions::Sqlite),
+        }
+    }
 
     async fn connect(&self) -> Result<AnySession, LedgerError> {
         match self {
@@ -78,13 +122,16 @@ impl Ledger for AnyLedger {
     }
 }
 
-/// The same call of the session behind.
+/// The same call of the one behind.
 macro_rules! both {
-    ($session:expr, $name:ident => $call:expr) => {
-        match $session {
-            AnySession::Postgres($name) => $call.await,
-            AnySession::Sqlite($name) => $call.await,
+    ($any:ident of $one:expr, $name:ident => $call:expr) => {
+        match $one {
+            $any::Postgres($name) => $call.await,
+            $any::Sqlite($name) => $call.await,
         }
+    };
+    ($session:expr, $name:ident => $call:expr) => {
+        both!(AnySession of $session, $name => $call)
     };
 }
 
@@ -119,5 +166,59 @@ impl Session for AnySession {
 
     async fn gaps(&mut self, limit: u32, older_than: Duration) -> Result<Vec<Gap>, LedgerError> {
         both!(self, session => session.gaps(limit, older_than))
+    }
+}
+
+impl Gatekeeper for AnyGatekeeper {
+    async fn view(&mut self) -> Result<GateView, LedgerError> {
+        both!(AnyGatekeeper of self, one => one.view())
+    }
+
+    async fn announce(&mut self, epoch: Epoch) -> Result<bool, LedgerError> {
+        both!(AnyGatekeeper of self, one => one.announce(epoch))
+    }
+
+    async fn close(&mut self, from: Epoch, to: Epoch, notice: &Notice) -> Result<bool, LedgerError> {
+        both!(AnyGatekeeper of self, one => one.close(from, to, notice))
+    }
+
+    async fn grant(&mut self, epoch: Epoch, actor: &str) -> Result<bool, LedgerError> {
+        both!(AnyGatekeeper of self, one => one.grant(epoch, actor))
+    }
+
+    async fn reopen(&mut self, epoch: Epoch, actor: &str) -> Result<bool, LedgerError> {
+        both!(AnyGatekeeper of self, one => one.reopen(epoch, actor))
+    }
+}
+
+impl Decisions for AnyDecisions {
+    async fn list(&mut self, after: Option<&str>, limit: u32) -> Result<Vec<Listed>, LedgerError> {
+        both!(AnyDecisions of self, one => one.list(after, limit))
+    }
+
+    async fn show(&mut self, id: &str) -> Result<Option<Shown>, LedgerError> {
+        both!(AnyDecisions of self, one => one.show(id))
+    }
+
+    async fn retry(&mut self, id: &str, actor: &str) -> Result<Decision, LedgerError> {
+        both!(AnyDecisions of self, one => one.retry(id, actor))
+    }
+
+    async fn replace(&mut self, id: &str, order: &Placed, actor: &str) -> Result<Decision, LedgerError> {
+        both!(AnyDecisions of self, one => one.replace(id, order, actor))
+    }
+
+    async fn skip(&mut self, id: &str, reason: &str, actor: &str) -> Result<Decision, LedgerError> {
+        both!(AnyDecisions of self, one => one.skip(id, reason, actor))
+    }
+
+    async fn skip_gap(
+        &mut self,
+        customer: &CustomerId,
+        position: u64,
+        reason: &str,
+        actor: &str,
+    ) -> Result<Decision, LedgerError> {
+        both!(AnyDecisions of self, one => one.skip_gap(customer, position, reason, actor))
     }
 }

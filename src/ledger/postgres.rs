@@ -4,40 +4,41 @@
 //! nothing is ever left half done by a lost connection.
 
 use std::future::Future;
-use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::Row as _;
+use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
-use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 
+pub use decisions::PgDecisions;
+pub use gatekeeper::PgGatekeeper;
 pub use session::PgSession;
 
 use crate::config;
 use crate::ledger::effects::Effects;
 use crate::ledger::{Binding, ErrorClass, Ledger, LedgerError, Source};
 use crate::order::Ordering;
+use crate::sql::postgres::{self as sql, COMMAND_LIMIT, close};
+use crate::window::Epoch;
 use errors::Step;
 
 mod columns;
 mod commit;
+mod decisions;
 mod errors;
 mod gaps;
+mod gatekeeper;
 mod parked;
 mod quarantine;
 mod session;
-
-/// An operator's command may take as long as it needs, but not for ever.
-const COMMAND_LIMIT: Duration = Duration::from_mins(10);
-
-/// Held by whoever migrates, so that steps are counted by the one who takes them.
-const MIGRATION_LOCK: i64 = 0x6d69_6c6c_7261_6365;
 
 /// A ledger on PostgreSQL. Cheap to clone; every session has a connection of its own.
 #[derive(Debug, Clone)]
 pub struct Postgres {
     shared: Arc<Shared>,
+    /// The window whose backlog its sessions drain. None: they write live orders.
+    draining: Option<Epoch>,
 }
 
 /// What all sessions have in common.
@@ -60,16 +61,11 @@ impl Postgres {
     /// [`ErrorClass::Broken`] when the URL is none, or the effects file is not one statement that writes.
     pub fn new(url: &str, ordering: Ordering, settings: &config::Ledger) -> Result<Self, LedgerError> {
         let broken = |message: String| LedgerError { class: ErrorClass::Broken, message };
-        let options = PgConnectOptions::from_str(url).map_err(|error| broken(format!("ledger.url: {error}")))?;
-        let options = match options.get_application_name() {
-            Some(_) => options,
-            None => options.application_name("millrace"),
-        };
+        let options = sql::options(url).map_err(|error| broken(format!("ledger.url: {error}")))?;
         let effects = settings.effects.as_deref().map(Effects::load).transpose();
         let effects = effects.map_err(|error| broken(format!("ledger.effects: {error}")))?;
         let shared = Shared {
-            // The text of a group commit is long, and sqlx would log it whenever it is slow.
-            options: options.disable_statement_logging(),
+            options,
             ordering,
             statements: commit::Statements::new(ordering, effects.as_ref()),
             effects,
@@ -77,7 +73,7 @@ impl Postgres {
             statement_timeout: settings.statement_timeout,
             connect_timeout: settings.connect_timeout,
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self { shared: Arc::new(shared), draining: None })
     }
 
     /// Opens a connection to the writer, for a command; its statements may take long.
@@ -91,31 +87,33 @@ impl Postgres {
         let mut migrator = migrator();
         // A newer version may have been here: its schema serves this one too.
         migrator.set_ignore_missing(true);
-        let failed = |error: &sqlx::Error| errors::classify(error, Step::Write);
-        // Another operator's run is waited for; the steps themselves shall not stand long in the workers' way.
-        let lock_timeout = self.shared.lock_timeout.as_millis();
-        let lock = format!(
-            "SET lock_timeout = '{}s'; SELECT pg_advisory_lock({MIGRATION_LOCK}); SET lock_timeout = {lock_timeout}",
-            COMMAND_LIMIT.as_secs(),
-        );
-        let lock = sqlx::raw_sql(sqlx::AssertSqlSafe(lock));
-        lock.execute(&mut conn).await.map_err(|error| failed(&error))?;
-        let before = applied(&mut conn).await.map_err(|error| failed(&error))?.len();
-        migrator.run_direct(None, &mut conn, false).await.map_err(|error| match error {
-            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => failed(&error),
-            error => LedgerError { class: ErrorClass::Broken, message: error.to_string() },
-        })?;
-        let after = applied(&mut conn).await.map_err(|error| failed(&error))?.len();
+        let steps = sql::migrate(&mut conn, &migrator, self.shared.lock_timeout).await;
+        let steps = steps.map_err(|error| errors::unfit(error, Step::Write))?;
         close(conn).await;
-        Ok(after - before)
+        Ok(steps)
     }
 }
 
 impl Ledger for Postgres {
     type Session = PgSession;
+    type Gatekeeper = PgGatekeeper;
+    type Decisions = PgDecisions;
+
+    fn draining(&self, epoch: Epoch) -> Self {
+        Self { draining: Some(epoch), ..self.clone() }
+    }
+
+    async fn gatekeeper(&self) -> Result<PgGatekeeper, LedgerError> {
+        let connecting = PgGatekeeper::connect(Arc::clone(&self.shared));
+        bounded(self.shared.connect_timeout, Step::Connect, connecting).await
+    }
+
+    async fn decisions(&self) -> Result<PgDecisions, LedgerError> {
+        PgDecisions::open(Arc::clone(&self.shared)).await
+    }
 
     async fn connect(&self) -> Result<PgSession, LedgerError> {
-        let connecting = PgSession::connect(Arc::clone(&self.shared));
+        let connecting = PgSession::connect(Arc::clone(&self.shared), self.draining);
         bounded(self.shared.connect_timeout, Step::Connect, connecting).await
     }
 
@@ -162,36 +160,10 @@ async fn bounded<T>(
     tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(errors::silent(step, limit.as_secs_f64())))
 }
 
-/// Says goodbye, where the answer does not matter any more.
-async fn close(conn: PgConnection) {
-    if let Err(error) = conn.close().await {
-        tracing::debug!(%error, "closing a connection to the ledger");
-    }
-}
-
-/// The versions that were taken, none when there is no table of them.
-async fn applied(conn: &mut PgConnection) -> Result<Vec<i64>, sqlx::Error> {
-    let exists: bool =
-        sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").fetch_one(&mut *conn).await?;
-    if !exists {
-        return Ok(Vec::new());
-    }
-    sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success").fetch_all(conn).await
-}
-
-/// Every step that this program knows was taken; later ones of a newer version do no harm.
+/// Every step that this program knows was taken.
 async fn schema_is_current(conn: &mut PgConnection) -> Result<(), LedgerError> {
-    let applied = applied(conn).await.map_err(|error| errors::classify(&error, Step::Connect))?;
-    let missing: Vec<_> = migrator()
-        .iter()
-        .filter(|migration| !applied.contains(&migration.version))
-        .map(|migration| migration.version)
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let message = format!("the ledger's schema lacks the steps {missing:?}: run `millrace migrate`");
-    Err(LedgerError { class: ErrorClass::Broken, message })
+    let current = sql::schema_is_current(conn, &migrator(), "ledger").await;
+    current.map_err(|error| errors::unfit(error, Step::Connect))
 }
 
 async fn remember(conn: &mut PgConnection, source: &Source) -> Result<Binding, sqlx::Error> {

@@ -1,6 +1,7 @@
 //! The values of every label. Each is one of an enum, so that a label never grows by what a message contains, and
 //! every series exists from the start: `rate()` sees the first error too.
 
+use crate::backlog::ErrorClass as BacklogErrorClass;
 use crate::inbox::InboxErrorClass;
 use crate::ledger::{CaseKind, ErrorClass};
 use crate::outcome::Outcome;
@@ -76,6 +77,12 @@ label! {
         Delete = "delete",
         /// One batch of visibility changes.
         Visibility = "visibility",
+        /// One append to the backlog.
+        Append = "append",
+        /// One read of the backlog for the drain.
+        BacklogRead = "backlog_read",
+        /// One removal of drained orders from the backlog.
+        BacklogRemove = "backlog_remove",
     }
 }
 
@@ -108,6 +115,8 @@ label! {
         OrderStalls = "order_stalls",
         /// A customer's next number does not come.
         Gap = "gap",
+        /// The backlog's schema or privileges do not fit the program, or it gave an error that this program does not know.
+        BacklogBroken = "backlog_broken",
         /// A customer was blocked by an order that failed by its own fault.
         Blocked = "blocked",
     }
@@ -115,8 +124,9 @@ label! {
 
 label!("outcome": Outcome [Committed, Duplicate, Parked, Spooled, Returned, Quarantined]);
 label!("kind": CaseKind [Malformed, Poison, Conflict, OutOfSequence]);
-label!("route": Route [Direct, Hold, Probing, HalfOpen]);
+label!("route": Route [Direct, Spool, Hold, Probing, HalfOpen]);
 label!("phase": Phase [Starting, Running, Stopping]);
+label!("class": BacklogErrorClass [Away, Broken, Unrecognised]);
 label!("class": InboxErrorClass [Throttled, Away, Refused]);
 label!("class": ErrorClass [Retry, Timeout, Unknown, Away, Fault, Taken, Broken, Unrecognised]);
 
@@ -126,6 +136,7 @@ pub(super) enum To {
     Sqs,
     Redis,
     Sql,
+    Backlog,
 }
 
 /// One request to a server.
@@ -161,10 +172,22 @@ pub enum Request {
     Quarantine,
     /// Ledger: the sweep.
     Sweep,
+    /// Backlog: connecting.
+    BacklogConnect,
+    /// Backlog: reading the phase, the depth and who drains.
+    BacklogLook,
+    /// Backlog: appending orders.
+    Append,
+    /// Backlog: reading orders for the drain.
+    BacklogRead,
+    /// Backlog: removing orders that are durable in the ledger.
+    BacklogRemove,
+    /// Backlog: the drain lease.
+    DrainLease,
 }
 
 impl Request {
-    const ALL: [Request; 15] = [
+    const ALL: [Request; 21] = [
         Request::Receive,
         Request::Delete,
         Request::Visibility,
@@ -180,6 +203,12 @@ impl Request {
         Request::ParkedRuns,
         Request::Quarantine,
         Request::Sweep,
+        Request::BacklogConnect,
+        Request::BacklogLook,
+        Request::Append,
+        Request::BacklogRead,
+        Request::BacklogRemove,
+        Request::DrainLease,
     ];
 
     pub(super) fn to(self) -> To {
@@ -203,6 +232,12 @@ impl Request {
             Request::ParkedRuns => (To::Sql, "parked_runs"),
             Request::Quarantine => (To::Sql, "quarantine"),
             Request::Sweep => (To::Sql, "sweep"),
+            Request::BacklogConnect => (To::Backlog, "connect"),
+            Request::BacklogLook => (To::Backlog, "look"),
+            Request::Append => (To::Backlog, "append"),
+            Request::BacklogRead => (To::Backlog, "read"),
+            Request::BacklogRemove => (To::Backlog, "remove"),
+            Request::DrainLease => (To::Backlog, "lease"),
         }
     }
 }
@@ -223,6 +258,7 @@ impl Labels for (Request, Answer) {
             To::Sqs => "sqs",
             To::Redis => "redis",
             To::Sql => "sql",
+            To::Backlog => "backlog",
         };
         [vec![to, kind], self.1.texts()].concat()
     }
@@ -241,6 +277,8 @@ pub enum Failure {
     LocksAway,
     /// A call to the ledger failed.
     Ledger(ErrorClass),
+    /// A call to the backlog failed.
+    Backlog(BacklogErrorClass),
 }
 
 impl Labels for Failure {
@@ -250,7 +288,8 @@ impl Labels for Failure {
         let single = [Failure::EntryAgain, Failure::EntryGone, Failure::LocksAway];
         let inbox = InboxErrorClass::all().into_iter().map(Failure::Inbox);
         let ledger = ErrorClass::all().into_iter().map(Failure::Ledger);
-        single.into_iter().chain(inbox).chain(ledger).collect()
+        let backlog = BacklogErrorClass::all().into_iter().map(Failure::Backlog);
+        single.into_iter().chain(inbox).chain(ledger).chain(backlog).collect()
     }
 
     fn texts(self) -> Vec<&'static str> {
@@ -260,6 +299,7 @@ impl Labels for Failure {
             Failure::EntryGone => vec!["inbox", "entry_gone"],
             Failure::LocksAway => vec!["locks", "away"],
             Failure::Ledger(class) => vec!["ledger", class.label()],
+            Failure::Backlog(class) => vec!["backlog", class.label()],
         }
     }
 }

@@ -86,11 +86,12 @@ macro_rules! list {
 
 list! {
     ORDERS = counter("millrace_orders_total", "Deliveries by how they ended.");
+    DRAINED = counter("millrace_drained_total", "Orders of the backlog that this worker drained, by how they ended.");
     UNPARKED = counter("millrace_unparked_total", "Parked orders that were committed.");
     QUARANTINED = counter("millrace_quarantined_total", "Entries put into quarantine, by why.");
     ERRORS = counter("millrace_errors_total", "Errors by where they came from and by what the engine does about them.");
     ALARMS = counter("millrace_alarms_total", "Things that a person should look at, by kind.");
-    REQUESTS = counter("millrace_requests_total", "Requests to SQS, Redis and the ledger, by kind and result.");
+    REQUESTS = counter("millrace_requests_total", "Requests to SQS, Redis, the ledger and the backlog, by kind and result.");
 
     STEP_SECONDS = histogram("millrace_step_seconds", STEP, Unit::Seconds, "How long each step took, in seconds.");
     ORDER_SECONDS = histogram(
@@ -103,7 +104,7 @@ list! {
     DELETE_MESSAGES = histogram("millrace_delete_messages", TEN, Unit::Count, "Messages in a delete.");
 
     PHASE = case("millrace_phase", "1 for what the process is doing: starting, running or stopping.");
-    ROUTE = case("millrace_route", "1 for where orders go now: direct, hold, probing or half_open.");
+    ROUTE = case("millrace_route", "1 for where orders go now: direct, spool, hold, probing or half_open.");
     IN_FLIGHT = gauge("millrace_in_flight_messages", Unit::Count, "Messages received and neither deleted nor returned.", |status| number(status.held_messages + status.pending_deletes));
     HELD_MESSAGES = gauge("millrace_held_messages", Unit::Count, "Messages in memory whose order has no end yet.", |status| number(status.held_messages));
     HELD_MESSAGES_MAX = gauge("millrace_held_messages_max", Unit::Count, "The bound of held messages: there receiving stops.", |status| number(status.held_messages_max));
@@ -121,5 +122,11 @@ list! {
     POLLS = gauge("millrace_polls", Unit::Count, "Long polls under way.", |status| number(status.polls));
     COMMITTERS = gauge("millrace_committers", Unit::Count, "Committers.", |status| number(status.committers));
     COMMITTERS_BUSY = gauge("millrace_committers_busy", Unit::Count, "Committers at work.", |status| number(status.committers_busy));
+    BACKLOG_ROWS = gauge("millrace_backlog_orders", Unit::Count, "Orders in the backlog, as it was last looked at.", |status| status.backlog.as_ref().map_or(0.0, |backlog| number(backlog.rows)));
+    BACKLOG_OLDEST = gauge("millrace_backlog_oldest_seconds", Unit::Seconds, "How long the order that waits longest has been in the backlog, in seconds; 0 when it is empty.", |status| status.backlog.as_ref().and_then(|backlog| backlog.oldest_seconds).unwrap_or(0.0));
+    BACKLOG_ARRIVAL = gauge("millrace_backlog_arrival_per_second", Unit::CountPerSecond, "Orders appended to the backlog a second.", |status| status.backlog.as_ref().and_then(|backlog| backlog.arrival_per_second).unwrap_or(0.0));
+    BACKLOG_DRAIN = gauge("millrace_backlog_drain_per_second", Unit::CountPerSecond, "Orders drained from the backlog a second.", |status| status.backlog.as_ref().and_then(|backlog| backlog.drain_per_second).unwrap_or(0.0));
+    BACKLOG_ETA = gauge("millrace_backlog_eta_seconds", Unit::Seconds, "When the backlog will be empty, in seconds; -1 when it will not clear at this rate, 0 when it is empty or not drained.", |status| status.backlog.as_ref().map_or(0.0, |backlog| if backlog.will_not_clear { -1.0 } else { backlog.eta_seconds.unwrap_or(0.0) }));
+    DRAIN_ALLOWED = gauge("millrace_drain_allowed_per_second", Unit::CountPerSecond, "The rate that the pace of the drain allows, in orders a second; 0 when nobody drains.", |status| status.backlog.as_ref().and_then(|backlog| backlog.drainer.as_ref()).map_or(0.0, |drainer| drainer.allowed_per_second));
     STARTED = gauge("millrace_started_seconds", Unit::Seconds, "When the process started, in seconds since 1970.", |status| number(status.started_at.as_second().try_into().unwrap_or(0)));
 }

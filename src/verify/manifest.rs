@@ -12,6 +12,9 @@ use sha2::{Digest as _, Sha256};
 /// The largest message body, in bytes.
 const BODY_MAX: usize = 262_144;
 
+/// The line of what was not in the manifest.
+pub(super) const NOWHERE: u64 = 0;
+
 /// What the manifest held.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Facts {
@@ -72,13 +75,21 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// Takes an order for sent that a person put in the place of another one.
+    pub(super) fn accept(&mut self, original: Option<&str>, body: &[u8]) {
+        let Some(order) = order(body, false) else { return };
+        let sent = original.and_then(|original| self.orders.get(original)?.contents.first());
+        let content = order.content(sent.map_or(NOWHERE, |content| content.line));
+        let sent = self.orders.entry(order.order_id).or_insert(Sent { contents: Vec::new(), found: false });
+        sent.contents.push(content);
+    }
+
     fn add(&mut self, line: u64, order: Option<Message>) {
         let Some(order) = order else {
             self.facts.malformed += 1;
             return;
         };
-        let content =
-            Content { sequence: order.sequence, line, print: print(&order.customer_id, &order.currency, &order.lines) };
+        let content = order.content(line);
         match self.orders.get_mut(&order.order_id) {
             None => {
                 self.facts.orders += 1;
@@ -102,6 +113,12 @@ struct Message {
     sequence: Option<u64>,
     currency: String,
     lines: Vec<Line>,
+}
+
+impl Message {
+    fn content(&self, line: u64) -> Content {
+        Content { sequence: self.sequence, line, print: print(&self.customer_id, &self.currency, &self.lines) }
+    }
 }
 
 /// One line of an order.

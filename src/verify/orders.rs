@@ -4,7 +4,7 @@ use futures_util::TryStreamExt as _;
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
-use super::manifest::{Content, Line, Manifest, print, sequence};
+use super::manifest::{Content, Line, Manifest, NOWHERE, print, sequence};
 use super::{Report, Rule, Sequence, VerifyError, during, text};
 
 /// The body comes with the first line only: an order of 500 lines would send it 500 times.
@@ -18,7 +18,12 @@ const ORDERS: &str = "SELECT o.customer_id, CAST(o.position AS text), o.order_id
 const REST: &str = "SELECT 'tombstone', order_id FROM tombstones WHERE order_id IS NOT NULL \
     UNION ALL SELECT 'parked', order_id FROM parked_orders WHERE malformed IS NULL \
     UNION ALL SELECT 'quarantined', order_id FROM quarantined_orders WHERE order_id IS NOT NULL \
-        AND kind <> 'malformed'";
+        AND kind <> 'malformed' \
+    UNION ALL SELECT 'decided', order_id FROM decisions WHERE order_id IS NOT NULL AND kind <> 'malformed' \
+        AND action IN ('replace', 'skip')";
+
+/// What a person put in the place of what was sent.
+const REPLACED: &str = "SELECT order_id, new_body FROM decisions WHERE action = 'replace' ORDER BY decision_id";
 
 /// One order as it is put together from its rows.
 struct Stored {
@@ -171,6 +176,10 @@ impl Stored {
         if walk.customer != self.customer {
             *walk = Walk { customer: self.customer.clone(), line: 0 };
         }
+        // Where it was sent cannot be said of what took the place of a message that was no order.
+        if sent.line == NOWHERE {
+            return;
+        }
         if sent.line < walk.line {
             let line = walk.line;
             report.add(Rule::OutOfOrder, || {
@@ -179,6 +188,17 @@ impl Stored {
         }
         walk.line = walk.line.max(sent.line);
     }
+}
+
+/// Takes the orders by which a person replaced others for sent.
+pub(super) async fn accept_replaced(ledger: &mut AnyConnection, manifest: &mut Manifest) -> Result<(), VerifyError> {
+    let mut rows = sqlx::query(REPLACED).fetch(ledger);
+    while let Some(row) = rows.try_next().await.map_err(during("reading decisions"))? {
+        if let Some(body) = text(&row, 1) {
+            manifest.accept(text(&row, 0).as_deref(), body.as_bytes());
+        }
+    }
+    Ok(())
 }
 
 /// Looks for what was sent and is not among the orders, and for what nobody sent.
@@ -206,7 +226,10 @@ pub(super) async fn judge_the_rest(
         .collect();
     lost.sort_unstable_by_key(|(_, line)| *line);
     for (order_id, line) in lost {
-        report.add(Rule::Lost, || format!("order {order_id}, line {line} of the manifest"));
+        report.add(Rule::Lost, || match line {
+            NOWHERE => format!("order {order_id}, by which another one was replaced"),
+            line => format!("order {order_id}, line {line} of the manifest"),
+        });
     }
     Ok(())
 }

@@ -1,14 +1,17 @@
 //! `millrace check` against real servers, and the judgement over a queue's attributes.
 
+use millrace::backlog::{BacklogError, ErrorClass};
 use millrace::cli::preflight::queue::judge;
-use millrace::cli::preflight::{Finding, State};
+use millrace::cli::preflight::{Finding, State, backlog};
 use millrace::config::Config;
 use millrace::inbox::QueueFacts;
 use millrace::order::Ordering;
+use millrace::window::{Notice, Phase, PhaseView};
 use serde_json::Value;
 
 use super::Program;
 use crate::servers::rustack::Rustack;
+use crate::servers::{PATIENCE, eventually};
 
 fn facts() -> QueueFacts {
     QueueFacts {
@@ -136,6 +139,93 @@ async fn every_dependency_is_reached() {
     assert_eq!((said.code, state(&found, "locks"), state(&found, "reader")), (Some(1), "fail".into(), "fail".into()));
     let (_, said) = program.beside(&["check"]).await;
     assert!(said.out.contains("WHAT TO DO") && said.out.contains("2 failures"), "{}", said.out);
+}
+
+/// What `preflight::backlog` says of a phase that was read, or of an error.
+fn of_backlog(config: &Config, phase: Option<Result<PhaseView, BacklogError>>, open: bool) -> Vec<Finding> {
+    let findings = backlog::judge(config, phase, open);
+    for finding in &findings {
+        assert_eq!(finding.remedy.is_empty(), finding.state == State::Ok, "what is wrong has a remedy: {finding:?}");
+    }
+    findings
+}
+
+fn phase(phase: Phase) -> PhaseView {
+    let since = jiff::Timestamp::UNIX_EPOCH;
+    PhaseView { phase, epoch: 2, turn: 0, announced: false, since, notice: Notice::default() }
+}
+
+/// Normal operation does not need the backlog, so only what would be noticed too late stops a start.
+#[test]
+fn what_a_backlog_means_for_the_start() {
+    let mut config = config(Ordering::Gapless, false);
+    let none = &of_backlog(&config, None, true)[0];
+    assert_eq!((none.state, none.stops_start), (State::Warn, false));
+    config.backlog.url = Some("sqlite://backlog.db".into());
+    let error = |class| Some(Err(BacklogError { class, message: "gone".into() }));
+    for (read, open, state, stops, remedy) in [
+        (Some(Ok(phase(Phase::Sealed))), true, State::Ok, false, ""),
+        (Some(Ok(phase(Phase::Sealed))), false, State::Ok, false, ""),
+        (Some(Ok(phase(Phase::Spooling))), false, State::Warn, false, "maintenance status"),
+        (Some(Ok(phase(Phase::Sealing))), false, State::Warn, false, "maintenance status"),
+        (Some(Ok(phase(Phase::Spooling))), true, State::Fail, false, "maintenance begin"),
+        (error(ErrorClass::Away), true, State::Fail, false, "backlog.url"),
+        (error(ErrorClass::Unrecognised), true, State::Fail, false, "backlog.url"),
+        (error(ErrorClass::Broken), true, State::Fail, true, "millrace migrate"),
+    ] {
+        let findings = of_backlog(&config, read.clone(), open);
+        let [finding] = &findings[..] else { panic!("{findings:?}") };
+        assert_eq!((finding.what, finding.state, finding.stops_start), ("backlog", state, stops), "{read:?}");
+        assert!(finding.remedy.contains(remedy), "{finding:?}");
+    }
+}
+
+#[test]
+fn one_server_for_both_is_warned_of() {
+    let mut config = config(Ordering::Gapless, false);
+    for (ledger, url, shared) in [
+        ("postgres://u:hunter2@h/orders", "postgres://v@h:5432/backlog", true),
+        ("postgres://u@h/orders", "postgres://u@other/backlog", false),
+        ("postgres://u@h:5433/orders", "postgres://u@h/backlog", false),
+        ("sqlite://orders.db", "sqlite://backlog.db", false),
+    ] {
+        (config.ledger.url, config.backlog.url) = (ledger.into(), Some(url.into()));
+        let findings = of_backlog(&config, Some(Ok(phase(Phase::Sealed))), true);
+        let about = findings.iter().find(|finding| finding.what == "backlog's server");
+        assert_eq!(about.map(|finding| finding.state), shared.then_some(State::Warn), "{ledger} {url}");
+        assert!(about.is_none_or(|finding| finding.found.contains("backlog.url and ledger.url")));
+    }
+}
+
+/// The whole command, over a backlog that is there, not migrated, and away.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_backlog_is_looked_at() {
+    let server = Rustack::start().await;
+    let mut program = Program::with_settings();
+    program.set("MILLRACE__INBOX__QUEUE_URL", &server.create_queue("orders").await);
+    program.set("AWS_ENDPOINT_URL_SQS", &server.endpoint());
+    let (mut program, said) = program.beside(&["migrate"]).await;
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let url = format!("sqlite://{}", program.path("backlog.db").display());
+    program.set("MILLRACE__BACKLOG__URL", &url);
+    let (program, said) = program.beside(&["check", "--json"]).await;
+    assert_eq!((said.code, state(&rows(&said.out), "backlog").as_str()), (Some(1), "fail"), "{}", said.out);
+    let (program, said) = program.beside(&["run"]).await;
+    assert_eq!(said.code, Some(1), "a missing schema stops the start");
+    assert!(said.err.contains("backlog: ") && said.err.contains("millrace migrate"), "{}", said.err);
+    let (program, said) = program.beside(&["migrate"]).await;
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let (mut program, said) = program.beside(&["check", "--json"]).await;
+    assert_eq!((said.code, state(&rows(&said.out), "backlog").as_str()), (Some(0), "ok"), "{}", said.out);
+
+    program.set("MILLRACE__BACKLOG__URL", "postgres://postgres@127.0.0.1:1/backlog");
+    let mut worker = program.start(&["run"]);
+    eventually("it runs without its backlog", PATIENCE, || {
+        let running = worker.log().contains("running");
+        assert!(running || worker.runs(), "{}", worker.log());
+        std::future::ready(running)
+    })
+    .await;
 }
 
 #[test]

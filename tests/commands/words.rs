@@ -6,7 +6,9 @@ use super::Program;
 fn without_a_command_it_helps() {
     let said = Program::new().run(&[]);
     assert_eq!(said.code, Some(2));
-    for command in ["run", "migrate", "check", "submit", "status", "order", "customer", "verify"] {
+    for command in
+        ["run", "migrate", "check", "submit", "status", "order", "customer", "maintenance", "backlog", "verify"]
+    {
         assert!(said.err.lines().any(|line| line.trim_start().starts_with(command)), "{command}: {}", said.err);
         let help = Program::new().run(&[command, "--help"]);
         assert_eq!(help.code, Some(0), "{command}");
@@ -27,6 +29,17 @@ fn a_slip_is_answered_with_what_to_type() {
         (&["verify", "--manifest"], "--manifest <FILE>"),
         (&["migrate", "--actor", "me"], "--accept-queue"),
         (&["status", "--live", "--json"], "cannot be used with"),
+        (&["maintenance"], "begin"),
+        (&["maintenance", "begin"], "--reason <TEXT>"),
+        (&["maintenance", "begin", "--reason", ""], "--reason <TEXT>"),
+        (
+            &["maintenance", "begin", "--reason", "x", "--actor", "me", "--until", "soon"],
+            "--until soon: expected a span",
+        ),
+        (&["maintenance", "begin", "--reason", "x"], "--actor NAME"),
+        (&["maintenance", "end"], "--actor NAME"),
+        (&["maintenance", "end", "--wait", "long"], "--wait <DURATION>"),
+        (&["backlog"], "watch"),
     ] {
         let said = Program::with_settings().run(arguments);
         assert_eq!(said.code, Some(2), "{arguments:?}");
@@ -84,10 +97,10 @@ fn what_is_deployed_fits() {
     for list in ["environment", "secrets"] {
         for variable in container[list].as_array().unwrap() {
             let name = variable["name"].as_str().unwrap();
-            let url = if name == "MILLRACE__LEDGER__URL" || name == "MILLRACE__LEDGER__READER_URL" {
-                "postgres://u:hunter2@h/orders"
-            } else {
-                variable["value"].as_str().unwrap()
+            let url = match name {
+                "MILLRACE__LEDGER__URL" | "MILLRACE__LEDGER__READER_URL" => "postgres://u:hunter2@h/orders",
+                "MILLRACE__BACKLOG__URL" => "postgres://u:hunter2@b/backlog",
+                _ => variable["value"].as_str().unwrap(),
             };
             program.set(name, url);
         }

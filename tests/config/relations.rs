@@ -2,8 +2,10 @@
 
 use super::{MINIMAL, load};
 
+mod window;
+
 /// Breaks one thing by variables; exactly one problem is found, and it says all of these.
-fn broken(vars: &[(&str, &str)], says: &[&str]) {
+pub fn broken(vars: &[(&str, &str)], says: &[&str]) {
     let vars: Vec<(String, &str)> = vars
         .iter()
         .map(|(key, value)| (format!("MILLRACE__{}", key.replace('.', "__").to_uppercase()), *value))

@@ -4,12 +4,16 @@ mod commits;
 mod deliveries;
 mod holds;
 mod locks;
+mod pace;
 mod parks;
+mod spool;
 mod stops;
 
 use std::time::Duration;
 
-use millrace::core::{Action, Alarm, Arrival, Core, Input, Loaded, LockCall, Report, Settings, Time, Work, Written};
+use millrace::core::{
+    Action, Alarm, Arrival, Core, Input, Loaded, LockCall, PaceSettings, Report, Settings, Time, Work, Written,
+};
 use millrace::inbox::Settled;
 use millrace::ledger::{CaseKind, ErrorClass, Gate, LedgerError, Verdict};
 use millrace::order::{CustomerId, Digest, EntryId, Ordering, Rank};
@@ -45,7 +49,11 @@ fn desk(change: impl FnOnce(&mut Settings)) -> Desk {
     settings.committers = 1;
     change(&mut settings);
     let mut desk = Desk { core: Core::new(settings, 1), now: Time::ZERO, polls: Vec::new(), obliging: true };
-    let actions = desk.feed(Input::Wake);
+    let mut actions = desk.feed(Input::Wake);
+    if let [(0, Work::Probe)] = writes(&actions)[..] {
+        // A drain asks first.
+        actions = desk.wrote(0, Written::Probe(Ok(Gate::Draining)));
+    }
     assert!(matches!(writes(&actions)[..], [(0, Work::Sweep { .. })]), "{actions:?}");
     desk.wrote(0, Written::Sweep(Ok((Vec::new(), None))));
     desk

@@ -1,6 +1,7 @@
-//! The simulator: cores over stand-ins for SQS, the locks and the ledger that keep the ports' promises to the letter
+//! The simulator: cores over stand-ins for SQS, the locks, the ledger and the backlog that keep the ports' promises to the letter
 //! and use every freedom that these leave. One seed is one run.
 
+pub mod backlog;
 pub mod catalog;
 pub mod chance;
 pub mod ledger;
@@ -11,6 +12,7 @@ pub mod world;
 use std::time::Duration;
 
 use millrace::core::{Settings, Time};
+use millrace::ledger::Gate;
 use millrace::order::Ordering;
 
 /// `n` milliseconds.
@@ -29,6 +31,8 @@ pub fn settings(ordering: Ordering) -> Settings {
         ordering,
         wait: ms(100),
         receive_max: 10,
+        receive_bytes: 10 << 18,
+        call_max: 10,
         polls_max: 3,
         visibility_timeout: ms(2_000),
         hold_max: ms(60_000),
@@ -59,5 +63,10 @@ pub fn settings(ordering: Ordering) -> Settings {
         hold_probe: ms(10),
         hold_probe_max: ms(80),
         shutdown_budget: ms(3_000),
+        gate: Gate::Open,
+        appenders: 0,
+        append_max: 20,
+        look: ms(20),
+        pace: None,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use millrace::core::Input;
+use millrace::core::{Input, Route};
 use millrace::order::{CustomerId, Ordering};
 
 use super::sim::catalog::Entry;
@@ -20,7 +20,15 @@ fn plan(seed: u64, ordering: Ordering) -> Plan {
         orders: chance.between(1, 16),
         planted: chance.permille(600),
         faults: chance.permille(900),
+        windows: false,
+        backlog: false,
     }
+}
+
+/// The same, with maintenance windows.
+fn plan_of_windows(seed: u64, ordering: Ordering) -> Plan {
+    let mut chance = Chance::new(seed.wrapping_mul(15_485_863));
+    Plan { windows: true, backlog: chance.permille(900), ..plan(seed + 1_000_000, ordering) }
 }
 
 fn world(plan: Plan) -> World {
@@ -31,6 +39,10 @@ fn world(plan: Plan) -> World {
     settings.committers = chance.between(1, 3);
     settings.messages_max = chance.between(20, 80);
     settings.early_wait = ms(chance.between(1, 100) as u64);
+    if plan.windows {
+        settings.append_max = chance.between(1, 20);
+        settings.look = ms(chance.between(5, 60) as u64);
+    }
     World::new(plan, settings)
 }
 
@@ -67,6 +79,7 @@ fn is_quiet(world: &World) -> bool {
     world.sqs.messages.iter().all(|message| message.deleted)
         && world.instances.iter().all(|instance| instance.core.snapshot().messages == 0)
         && stuck(world).is_empty()
+        && (!world.plan.windows || world.is_open())
 }
 
 /// Customers whose parked orders could be committed.
@@ -84,7 +97,13 @@ fn check_end(world: &World) {
     let open: Vec<_> = world.sqs.messages.iter().filter(|message| !message.deleted).collect();
     assert!(open.is_empty(), "L1: still in SQS: {open:?}");
     assert!(blocked(world).is_empty(), "a person decided, and it is blocked again and again");
+    if world.plan.windows {
+        assert!(world.is_open(), "L3: the window is not over: {:?} {:?}", world.ledger.gate, world.backlog.view());
+        assert!(world.backlog.rows.is_empty(), "rows are left: {:?}", world.backlog.rows);
+    }
     for instance in &world.instances {
+        let route = instance.core.snapshot().route;
+        assert!(matches!(route, Route::Direct | Route::HalfOpen { .. }), "{route:?} although all is well");
         assert!(instance.deliveries.values().all(Option::is_some), "a delivery without an end");
         assert_eq!(instance.core.snapshot().messages, 0, "held although everything was deleted");
     }
@@ -127,14 +146,30 @@ fn stop(world: &mut World) {
     assert!(world.instances.is_empty(), "it did not stop");
 }
 
-fn seeds(ordering: Ordering, range: std::ops::Range<u64>) {
-    for seed in range {
+/// Says how many orders were spooled, and how many drains there were.
+fn seeds(plan: fn(u64, Ordering) -> Plan, ordering: Ordering) -> (usize, usize) {
+    let (mut spooled, mut drains) = (0, 0);
+    for seed in range() {
         let plan = plan(seed, ordering);
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(&plan))) {
-            eprintln!("{plan:?}");
-            resume_unwind(panic);
+        match catch_unwind(AssertUnwindSafe(|| run(&plan))) {
+            Ok(world) => {
+                spooled += world.backlog.appended;
+                drains += world.drained;
+            }
+            Err(panic) => {
+                eprintln!("{plan:?}");
+                resume_unwind(panic);
+            }
         }
     }
+    (spooled, drains)
+}
+
+/// Windows in bad weather, and often enough to mean something.
+fn seeds_of_windows(ordering: Ordering) {
+    let (spooled, drains) = seeds(plan_of_windows, ordering);
+    eprintln!("{spooled} orders spooled, {drains} drains");
+    assert!(range().count() < 100 || (spooled > 1_000 && drains > 100), "{spooled} orders spooled, {drains} drains");
 }
 
 const SEEDS: u64 = 300;
@@ -148,24 +183,40 @@ fn range() -> std::ops::Range<u64> {
 
 #[test]
 fn gapless_holds_its_promises() {
-    seeds(Ordering::Gapless, range());
+    seeds(plan, Ordering::Gapless);
 }
 
 #[test]
 fn fifo_holds_its_promises() {
-    seeds(Ordering::Fifo, range());
+    seeds(plan, Ordering::Fifo);
 }
 
 #[test]
 fn none_holds_its_promises() {
-    seeds(Ordering::None, range());
+    seeds(plan, Ordering::None);
+}
+
+#[test]
+fn gapless_holds_its_promises_through_windows() {
+    seeds_of_windows(Ordering::Gapless);
+}
+
+#[test]
+fn fifo_holds_its_promises_through_windows() {
+    seeds_of_windows(Ordering::Fifo);
+}
+
+#[test]
+fn none_holds_its_promises_through_windows() {
+    seeds_of_windows(Ordering::None);
 }
 
 #[test]
 fn the_same_seed_is_the_same_run() {
     for ordering in [Ordering::Gapless, Ordering::Fifo, Ordering::None] {
-        let plan = plan(11, ordering);
-        let (one, two) = (run(&plan), run(&plan));
-        assert_eq!((one.trace, one.steps), (two.trace, two.steps));
+        for plan in [plan(11, ordering), plan_of_windows(11, ordering)] {
+            let (one, two) = (run(&plan), run(&plan));
+            assert_eq!((one.trace, one.steps), (two.trace, two.steps));
+        }
     }
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use millrace::backlog::AnyBacklog;
 use millrace::config::Config;
 use millrace::core::{Report, Settings};
-use millrace::engine::{Broken, Engine};
+use millrace::engine::{Broken, Engine, Role};
 use millrace::inbox::sqs::Sqs;
 use millrace::inbox::sqs::producer::{Outgoing, Producer, Sent};
 use millrace::ledger::{self, Binding, Ledger as _, Source};
@@ -149,6 +150,9 @@ impl Bench {
             inbox: Sqs::new(&self.sqs.sdk_config(), &config.inbox),
             locks: locks::open(&config.locks).unwrap(),
             ledger: ledger::open(config).unwrap(),
+            backlog: None::<AnyBacklog>,
+            unbound: None,
+            role: Role::Live,
             settings: Settings::from(config),
             seed: 1,
             pulse: pulse.clone(),

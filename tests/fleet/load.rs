@@ -75,6 +75,52 @@ impl Load {
         Self { orders, manifest: manifest(&made, folder), messages }
     }
 
+    /// Blocks of so many orders, each complete by itself: an order and its duplicates are in one block. For `gapless`
+    /// (`numbered`) a block comes in any order.
+    pub fn blocks(
+        blocks: usize,
+        block: usize,
+        customers: usize,
+        numbered: bool,
+        folder: &Path,
+        random: &mut Random,
+    ) -> Self {
+        let orders = blocks * block;
+        let made = made(orders, customers, 1, numbered, random);
+        let mut messages = Vec::with_capacity(orders + orders / 20);
+        for first in (0..orders).step_by(block) {
+            let mut sent: Vec<(usize, usize)> = (first..first + block).map(|order| (order, order)).collect();
+            for _ in 0..block / 20 {
+                let order = first + random.below(block);
+                sent.push((order + random.below(first + block - order), order));
+            }
+            if numbered {
+                for (place, _) in &mut sent {
+                    *place = random.below(block);
+                }
+            }
+            // Stable: in source order the message itself goes before its own duplicate.
+            sent.sort_by_key(|(place, _)| *place);
+            for (_, order) in sent {
+                let (customer, body) = &made[order];
+                messages.push(Outgoing {
+                    body: body.clone(),
+                    group: (!numbered).then(|| customer.clone()),
+                    deduplication_id: (!numbered).then(|| format!("message-{}", messages.len())),
+                });
+            }
+        }
+        Self { orders, manifest: manifest(&made, folder), messages }
+    }
+
+    /// Only the first orders were sent.
+    pub fn cut(&mut self, orders: usize) {
+        let text = std::fs::read_to_string(&self.manifest).unwrap();
+        let kept: String = text.split_inclusive('\n').take(orders).collect();
+        std::fs::write(&self.manifest, kept).unwrap();
+        self.orders = orders;
+    }
+
     /// Its messages in so many parts of equal size.
     pub fn parts(&self, count: usize) -> impl Iterator<Item = &[Outgoing]> {
         self.messages.chunks(self.messages.len().div_ceil(count))

@@ -43,6 +43,11 @@ impl Site {
     /// no more is held than a busy machine finishes well within the visibility timeout. Deletes linger, because a
     /// FIFO queue of 300 groups that come free one by one gives one message a receive.
     pub async fn new(ordering: &str, queue: Queue, ledger: &str, locks: &str, prefix: &str) -> Self {
+        Self::with(ordering, queue, ledger, locks, prefix, "").await
+    }
+
+    /// As [`Site::new`], with further sections.
+    pub async fn with(ordering: &str, queue: Queue, ledger: &str, locks: &str, prefix: &str, sections: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("millrace.toml");
         let url = queue.url();
@@ -62,6 +67,7 @@ impl Site {
             statement_timeout = "1s"
             backoff_max = "500ms"
             sweep = "1s"
+            {sections}
             "#
         );
         std::fs::write(&config, text).unwrap();
@@ -88,10 +94,15 @@ impl Site {
 
     /// Runs a command of the program to its end.
     pub async fn command(&self, arguments: &[&str]) -> Said {
+        self.command_within(crate::servers::PATIENCE, arguments).await
+    }
+
+    /// As [`Site::command`], for one that takes its time.
+    pub async fn command_within(&self, bound: Duration, arguments: &[&str]) -> Said {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_millrace"));
         command.arg("--config").arg(&self.config).args(arguments).env_clear().kill_on_drop(true);
-        let ended = tokio::time::timeout(crate::servers::PATIENCE, command.output()).await;
-        let ended = ended.expect("a command ends").unwrap();
+        let ended = tokio::time::timeout(bound, command.output()).await;
+        let ended = ended.unwrap_or_else(|_| panic!("{arguments:?} did not end within {bound:?}")).unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Said { code: ended.status.code(), out: text(ended.stdout), err: text(ended.stderr) }
     }
@@ -105,6 +116,13 @@ impl Site {
     pub async fn highest_mark(&self) -> String {
         let mut ledger = PgConnection::connect(&self.ledger).await.unwrap();
         sqlx::query_scalar("SELECT max(mark)::text FROM customers").fetch_one(&mut ledger).await.unwrap()
+    }
+
+    /// When each order was committed, in milliseconds since 1970, by its name.
+    pub async fn commit_times(&self) -> Vec<(String, i64)> {
+        let mut ledger = PgConnection::connect(&self.ledger).await.unwrap();
+        let sql = "SELECT order_id, (extract(epoch FROM committed_at) * 1000)::bigint FROM orders";
+        sqlx::query_as(sql).fetch_all(&mut ledger).await.unwrap()
     }
 
     async fn count(&self, sql: &'static str) -> Option<usize> {

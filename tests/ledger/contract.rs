@@ -2,6 +2,9 @@
 
 pub(crate) mod bench;
 pub(crate) mod commit;
+pub(crate) mod decisions;
+pub(crate) mod decisions_queued;
+pub(crate) mod drain;
 pub(crate) mod effects;
 pub(crate) mod fifo;
 pub(crate) mod gate;
@@ -14,6 +17,7 @@ pub(crate) mod quarantine;
 pub(crate) mod schema;
 pub(crate) mod sweep;
 pub(crate) mod walk;
+pub(crate) mod window;
 
 use millrace::ledger::Ledger;
 use millrace::order::Ordering;
@@ -86,6 +90,21 @@ macro_rules! contract {
                 a_parked_head_leaves_the_parked, what_is_parked_for_the_place_stands_next, a_retried_order_goes_first, a_skipped_order_is_ended,
                 the_blocked_place_is_taken,
             }
+            decisions {
+                a_retried_head_goes_first, a_retried_entry_may_fail_again, what_never_was_is_unknown,
+                a_closed_gate_decides_nothing, a_skipped_head_is_ended, skipping_takes_the_parked_copy,
+                a_name_that_another_order_has_is_not_ended, an_entry_aside_only_leaves,
+                a_conflict_is_retried_where_its_place_is_free, a_taken_place_is_refused, a_head_is_replaced,
+                a_replacement_has_to_fit, a_replaced_message_gets_its_own_place, what_decodes_by_now_is_retried,
+                what_is_parked_meanwhile_is_not_lost, a_missing_number_is_left_empty, a_missing_number_has_to_be_next,
+                entries_are_listed_and_shown,
+            }
+            decisions_queued {
+                a_retried_head_goes_before_live_orders, a_skipped_head_moves_the_mark,
+                a_malformed_head_is_skipped_by_its_message, a_malformed_head_is_replaced_in_its_group,
+                below_the_mark_nothing_comes_back, above_the_mark_it_takes_its_place,
+                a_place_at_the_queue_before_is_over, a_copy_further_behind_moves_to_its_place, without_order_each_has_a_place_of_its_own,
+            }
             sweep {
                 what_stands_next_is_found, copies_of_ended_orders_are_removed, a_conflict_is_no_copy,
                 blocked_customers_are_left_alone, the_limit_holds, a_closed_gate_sweeps_nothing, what_lost_its_place_goes_to_quarantine,
@@ -108,6 +127,14 @@ macro_rules! contract {
             schema {
                 a_ledger_without_schema_says_what_to_run, migrating_twice_and_at_once,
                 a_source_is_bound_once, fifo_is_bound_to_its_queue, rebinding_waits_for_what_is_pending,
+            }
+            drain {
+                who_may_write_in_gapless, who_may_write_in_fifo, who_may_write_in_none,
+                a_window_that_begins_after_the_last_look_refuses_every_write, a_drain_ends_with_its_window,
+            }
+            window {
+                a_window_is_taken_step_by_step, a_step_out_of_order_changes_nothing, two_operators_interleave,
+                the_words_of_a_window_stay_until_it_is_over, a_gatekeeper_needs_the_schema,
             }
             walk {
                 a_random_walk_agrees_with_the_model_gapless, a_random_walk_agrees_with_the_model_fifo,

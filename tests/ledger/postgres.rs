@@ -16,12 +16,14 @@ use crate::servers::{Database, PATIENCE, database, eventually};
 mod commits;
 mod contract;
 mod cost;
+mod decisions;
 mod effects;
 mod errors;
 mod gates;
 mod quarantine;
 mod races;
 mod source;
+mod windows;
 
 /// A ledger of the test's own.
 struct World {

@@ -1,12 +1,16 @@
 //! The ledger in an SQLite file.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering as Atomic};
 use std::time::Duration;
 
 use millrace::config;
+use millrace::ledger::gatekeeper::Gatekeeper;
 use millrace::ledger::sqlite::Sqlite;
 use millrace::ledger::{Batch, ErrorClass, Ledger, Session, Verdict};
 use millrace::order::Ordering;
+use millrace::window::{Notice, Step};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
 use tempfile::TempDir;
@@ -15,6 +19,7 @@ use tokio::sync::Mutex;
 use super::contract::bench::{batch, committed};
 use super::contract::orders::{order, orders};
 use super::contract::{self, Setup, Store};
+use crate::servers::{PATIENCE, eventually};
 
 contract::contract!(promises, SqliteStore);
 
@@ -127,6 +132,72 @@ async fn a_file_that_another_process_writes_is_a_timeout_and_the_session_lives()
     other.execute("ROLLBACK").await.unwrap();
     assert_eq!(session.commit(&one).await.unwrap(), [committed(1, 0)]);
     assert_eq!(second.commit(&one).await.unwrap(), [Verdict::Behind(1)]);
+}
+
+#[tokio::test]
+async fn a_step_waits_for_another_process_no_longer_than_for_a_lock() {
+    let (ledger, _, folder) = two_processes(Duration::from_millis(50)).await;
+    let mut keeper = ledger.gatekeeper().await.unwrap();
+    for step in [Step::Announce(1), Step::Close { from: 0, to: 1 }, Step::Grant(1), Step::Reopen(1)] {
+        let mut take = async || match step {
+            Step::Announce(epoch) => keeper.announce(epoch).await,
+            Step::Close { from, to } => keeper.close(from, to, &Notice::default()).await,
+            Step::Grant(epoch) => keeper.grant(epoch, "ann").await,
+            _ => keeper.reopen(1, "ann").await,
+        };
+        let mut other = writing(&folder).await;
+        assert_eq!(take().await.unwrap_err().class, ErrorClass::Timeout, "{step:?}");
+        other.execute("ROLLBACK").await.unwrap();
+        assert_eq!(take().await, Ok(true), "{step:?}");
+    }
+}
+
+/// The turn of this process's writers is fair, and the file's lock is short.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_window_begins_under_full_load() {
+    let (ledger, other, _folder) = two_processes(Duration::from_secs(2)).await;
+    let (count, mut writers) = (Arc::new(AtomicU64::new(0)), Vec::new());
+    for n in 0..8 {
+        let (ledger, done) = (if n < 4 { ledger.clone() } else { other.clone() }, Arc::clone(&count));
+        writers.push(tokio::spawn(async move {
+            let mut session = ledger.connect().await.unwrap();
+            let name = format!("c{n}");
+            let mut rank = 1;
+            while rank < 20_000 {
+                match session.commit(&batch(&[&[order(&name, rank)]])).await.as_deref() {
+                    Ok([Verdict::Committed { .. }]) => {
+                        done.fetch_add(1, Atomic::Relaxed);
+                        rank += 1;
+                    }
+                    Ok([Verdict::GateClosed]) => return,
+                    // Two processes poll for the file's lock, and one of them may have bad luck: once more.
+                    Err(error) if error.class == ErrorClass::Timeout => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+            panic!("nobody closed the gate");
+        }));
+    }
+    let mut keeper = ledger.gatekeeper().await.unwrap();
+    eventually("the load is there", PATIENCE, async || count.load(Atomic::Relaxed) > 100).await;
+    let mut timeouts = 0;
+    for step in [Step::Announce(1), Step::Close { from: 0, to: 1 }] {
+        loop {
+            let taken = match step {
+                Step::Close { from, to } => keeper.close(from, to, &Notice::default()).await,
+                _ => keeper.announce(1).await,
+            };
+            match taken {
+                Ok(taken) => break assert!(taken, "{step:?}"),
+                Err(error) => assert_eq!(error.class, ErrorClass::Timeout, "{error}"),
+            }
+            timeouts += 1;
+            assert!(timeouts < 5, "the load does not let it in");
+        }
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -54,6 +54,21 @@ impl Worker {
         self.running.signal("TERM");
     }
 
+    /// SIGSTOP: it stands still, without knowing it.
+    pub fn stand_still(&mut self) {
+        self.running.signal("STOP");
+    }
+
+    /// SIGCONT: it goes on.
+    pub fn go_on(&mut self) {
+        self.running.signal("CONT");
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.running.child.id()
+    }
+
     /// How it ended; panics with its log when it has not after `bound`.
     pub async fn ended(&mut self, bound: Duration) -> ExitStatus {
         self.running.ended(bound).await
@@ -62,6 +77,11 @@ impl Worker {
     /// Whether it still runs.
     pub fn runs(&mut self) -> bool {
         self.running.runs()
+    }
+
+    /// The most memory that it had at once, in bytes (resident set).
+    pub fn peak_memory_bytes(&self) -> u64 {
+        self.running.peak_memory_bytes()
     }
 
     /// What it has written so far, standard output and standard error in one.
@@ -79,7 +99,7 @@ pub async fn alone() -> MutexGuard<'static, ()> {
 
 /// A child process with its log. Dropping it kills it.
 #[derive(Debug)]
-pub(super) struct Running {
+pub struct Running {
     name: &'static str,
     child: Child,
     log: PathBuf,
@@ -87,7 +107,7 @@ pub(super) struct Running {
 
 impl Running {
     /// Starts `command`; what it writes is appended to `folder/log`, and `folder/pid` says who it is.
-    pub(super) fn start(name: &'static str, mut command: Command, folder: &Path) -> Self {
+    pub fn start(name: &'static str, mut command: Command, folder: &Path) -> Self {
         let log = folder.join("log");
         let out = File::options().create(true).append(true).open(&log).unwrap();
         let child = command
@@ -101,7 +121,7 @@ impl Running {
     }
 
     /// Sends a signal by the shell's own `kill`: it is on every machine, and needs no unsafe code here.
-    pub(super) fn signal(&mut self, signal: &str) {
+    pub fn signal(&mut self, signal: &str) {
         // A process that was waited for has lost its id, perhaps to somebody else.
         if self.runs() {
             let line = format!("kill -s {signal} {}", self.child.id());
@@ -110,11 +130,11 @@ impl Running {
         }
     }
 
-    pub(super) fn runs(&mut self) -> bool {
+    pub fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
-    pub(super) async fn ended(&mut self, bound: Duration) -> ExitStatus {
+    pub async fn ended(&mut self, bound: Duration) -> ExitStatus {
         eventually(&format!("{} ends", self.name), bound, || {
             let runs = self.runs();
             async move { !runs }
@@ -123,7 +143,14 @@ impl Running {
         self.child.wait().unwrap()
     }
 
-    pub(super) fn log(&self) -> String {
+    fn peak_memory_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says it");
+        let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+        kilobytes << 10
+    }
+
+    pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 }

@@ -8,17 +8,20 @@ use super::source::{File, code, line, words};
 /// `x::*` are the files in the folder of x. What stands nowhere here is a failure, so that a new file gets a place.
 const LAYERS: &[&[&str]] = &[
     &["order", "order::*"],
-    &["outcome"],
+    &["outcome", "window"],
     // The promises of the ports.
-    &["inbox", "locks", "ledger"],
+    &["inbox", "locks", "ledger", "backlog"],
     &["config", "config::*"],
     &["status", "status::*"],
     &["core", "core::*"],
     &["reconnect", "metrics", "metrics::*", "telemetry"],
+    // What stores in SQL share.
+    &["sql", "sql::*"],
     // The technologies that keep the promises.
-    &["inbox::*", "locks::*", "ledger::*"],
+    &["inbox::*", "locks::*", "ledger::*", "backlog::*"],
     &["http", "http::*"],
     &["engine", "engine::*"],
+    &["drain"],
     // Shares nothing with the engine but the database, so that both are not wrong in the same way.
     &["verify", "verify::*"],
     &["cli", "cli::*"],

@@ -137,3 +137,69 @@ async fn a_conflict_in_quarantine_is_no_loss() {
     ledger.run(&more).await;
     assert!(ledger.verified(Sequence::Gapless, Some(&ledger.manifest(&lines))).await.is_clean());
 }
+
+/// A row of `decisions`.
+fn decided(action: &str, order_id: &str, by: Option<&serde_json::Value>) -> String {
+    let (name, body) = match by {
+        Some(by) => (format!("'{}'", by["order_id"].as_str().unwrap()), format!("'{by}'")),
+        None => ("NULL".into(), "NULL".into()),
+    };
+    format!(
+        "INSERT INTO decisions (action, case_id, order_id, customer_id, actor, kind, new_order_id, new_body) \
+         VALUES ('{action}', '{order_id}~0011', '{order_id}', 'b', 'me', 'poison', {name}, {body})"
+    )
+}
+
+#[tokio::test]
+async fn what_was_given_up_is_no_loss() {
+    let ledger = Ledger::fine().await;
+    let mut lines = sent();
+    lines.push(message("a", 4).to_string());
+    ledger.run(&[decided("retry", "a-4", None)]).await;
+    only(&ledger.verified(Sequence::Gapless, Some(&ledger.manifest(&lines))).await, Rule::Lost, 1);
+    ledger.run(&[decided("skip", "a-4", None)]).await;
+    assert!(ledger.verified(Sequence::Gapless, Some(&ledger.manifest(&lines))).await.is_clean());
+}
+
+/// An order that a person put in the place of another one is as good as one that was sent, and no better.
+#[tokio::test]
+async fn replaced_orders() {
+    for name in ["a-2", "instead"] {
+        let ledger = Ledger::fine().await;
+        let mut lines = sent();
+        // What was sent, and failed.
+        let mut bad = message("a", 2);
+        bad["lines"][0]["quantity"] = json!(99);
+        lines[2] = bad.to_string();
+        let mut good = message("a", 2);
+        good["order_id"] = json!(name);
+        if name != "a-2" {
+            let renamed = |table: &str| format!("UPDATE {table} SET order_id = '{name}' WHERE order_id = 'a-2'");
+            ledger.run(&["orders", "order_lines", "order_events"].map(renamed)).await;
+        }
+        let manifest = ledger.manifest(&lines);
+        for promised in [Sequence::Gapless, Sequence::Fifo, Sequence::None] {
+            assert!(!ledger.verified(promised, Some(&manifest)).await.is_clean(), "nobody decided it");
+        }
+        ledger.run(&[decided("replace", "a-2", Some(&good))]).await;
+        for promised in [Sequence::Gapless, Sequence::Fifo, Sequence::None] {
+            let report = ledger.verified(promised, Some(&manifest)).await;
+            assert!(report.is_clean(), "{promised:?}: {:#?}", report.findings);
+        }
+        // It has to be there, with its own content and at the place of the one before it.
+        ledger.run(&["UPDATE order_lines SET sku = 'pear' WHERE sku = 'apple' AND order_id LIKE 'a-3'".into()]).await;
+        only(&ledger.verified(Sequence::Gapless, Some(&manifest)).await, Rule::Differs, 1);
+        ledger.run(&["UPDATE order_lines SET sku = 'apple' WHERE sku = 'pear'".into()]).await;
+        ledger
+            .run(&[format!("UPDATE order_lines SET sku = 'pear' WHERE order_id = '{name}' AND line_number = 1")])
+            .await;
+        only(&ledger.verified(Sequence::Gapless, Some(&manifest)).await, Rule::Differs, 1);
+    }
+    let ledger = Ledger::fine().await;
+    let mut gone = message("a", 4);
+    gone["order_id"] = json!("gone");
+    ledger.run(&[decided("replace", "a-5", Some(&gone))]).await;
+    let report = ledger.verified(Sequence::Gapless, Some(&ledger.manifest(&sent()))).await;
+    only(&report, Rule::Lost, 1);
+    assert_eq!(report.findings[0].examples, ["order gone, line 7 of the manifest"]);
+}

@@ -44,7 +44,7 @@ impl Statements {
     pub(super) async fn prepare(&self, conn: &mut PgConnection, effects: Option<&Effects>) -> Result<(), LedgerError> {
         let nothing = Columns::default();
         for (text, at) in [&self.skip, &self.wait].into_iter().zip(self.effects_at) {
-            let query = bind(text.clone(), self.ordering, &[], false, &nothing);
+            let query = bind(text.clone(), self.ordering, &Terms::default(), &nothing);
             if let Err(error) = query.fetch_all(&mut *conn).await {
                 return Err(blame(&error, effects, at));
             }
@@ -145,17 +145,20 @@ impl<'a> Columns<'a> {
     }
 }
 
+/// What a batch is judged by, beside its orders. By default no state of the gate will do.
+#[derive(Default)]
+struct Terms {
+    gate: &'static [&'static str],
+    /// Only under this epoch.
+    drained: Option<i64>,
+    parked: bool,
+}
+
 type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
 /// The statement with its values; both files number them alike.
-fn bind<'q>(
-    text: SqlStr,
-    ordering: Ordering,
-    gate: &'q [&'q str],
-    parked: bool,
-    columns: &'q Columns<'q>,
-) -> Query<'q> {
-    let query = sqlx::query(text).bind(gate).bind(&columns.customer);
+fn bind<'q>(text: SqlStr, ordering: Ordering, terms: &Terms, columns: &'q Columns<'q>) -> Query<'q> {
+    let query = sqlx::query(text).bind(terms.gate).bind(&columns.customer);
     let query = if ordering == Ordering::Gapless {
         let position = |rank: &Rank| i64::try_from(*rank).unwrap_or(i64::MAX);
         query
@@ -182,7 +185,8 @@ fn bind<'q>(
         .bind(&columns.sku)
         .bind(&columns.quantity)
         .bind(&columns.unit_price_minor);
-    if ordering == Ordering::Gapless { query } else { query.bind(parked) }
+    let query = if ordering == Ordering::Gapless { query } else { query.bind(terms.parked) };
+    query.bind(terms.drained)
 }
 
 impl PgSession {
@@ -193,8 +197,14 @@ impl PgSession {
         let columns = Columns::of(batch)?;
         let shared = std::sync::Arc::clone(&self.shared);
         let text = if batch.resolve { &shared.statements.wait } else { &shared.statements.skip };
-        let gate: &[&str] = if batch.parked { &["OPEN", "DRAINING"] } else { &["OPEN"] };
-        let query = bind(text.clone(), self.ordering(), gate, batch.parked, &columns);
+        let drained = self.drained_epoch();
+        let gate: &[&str] = match drained {
+            Some(_) => &["DRAINING"],
+            None if batch.parked => &["OPEN", "DRAINING"],
+            None => &["OPEN"],
+        };
+        let terms = Terms { gate, drained, parked: batch.parked };
+        let query = bind(text.clone(), self.ordering(), &terms, &columns);
         let rows = self.rows(Step::Write, query).await?;
         if rows.len() != batch.runs.len() {
             return Err(unreadable("so many verdicts", &rows.len()));

@@ -3,11 +3,13 @@
 -- What an order_id says is looked at before its rank: known orders are left out and named in the answer.
 --
 -- $1 gate states  $2 customers, sorted  $3 lowest rank of each run  $4 "fifo"  $18 "the runs were parked"
+-- $19 the epoch that is drained, or NULL
 -- orders: $5 run (from 1)  $6 rank  $7 order_id  $8 digest  $9 currency  $10 total_minor  $11 placed_at  $12 body
 -- lines: $13 order (from 1)  $14 line_number  $15 sku  $16 quantity  $17 unit_price_minor
 WITH mr_gate AS MATERIALIZED (
     SELECT epoch FROM gate
-    WHERE id = 1 AND state = ANY ($1::text[]) AND epoch >= (SELECT epoch FROM gate_announced WHERE id = 1)
+    WHERE id = 1 AND state = ANY ($1::text[]) AND epoch = coalesce($19::bigint, epoch)
+      AND epoch >= (SELECT epoch FROM gate_announced WHERE id = 1)
     FOR SHARE
 ), mr_order AS MATERIALIZED (
     SELECT run, rank::numeric(39) AS rank, order_id, digest, currency, total_minor, placed_at, body, number

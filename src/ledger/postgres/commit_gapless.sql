@@ -11,9 +11,11 @@
 -- $1 gate states  $2 customers, sorted  $3 position before the run  $4 position after it
 -- orders: $5 run (from 1)  $6 position  $7 order_id  $8 digest  $9 currency  $10 total_minor  $11 placed_at  $12 body
 -- lines: $13 order (from 1)  $14 line_number  $15 sku  $16 quantity  $17 unit_price_minor
+-- $18 the epoch that is drained, or NULL
 WITH mr_gate AS MATERIALIZED (
     SELECT epoch FROM gate
-    WHERE id = 1 AND state = ANY ($1::text[]) AND epoch >= (SELECT epoch FROM gate_announced WHERE id = 1)
+    WHERE id = 1 AND state = ANY ($1::text[]) AND epoch = coalesce($18::bigint, epoch)
+      AND epoch >= (SELECT epoch FROM gate_announced WHERE id = 1)
     FOR SHARE
 ), mr_run AS MATERIALIZED (
     SELECT customer_id, before, after, run

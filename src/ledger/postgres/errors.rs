@@ -3,6 +3,7 @@
 use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 
 use crate::ledger::{ErrorClass, LedgerError};
+use crate::sql::Unfit;
 
 /// What was being done when the error came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +84,15 @@ pub(super) fn classify(error: &sqlx::Error, step: Step) -> LedgerError {
         // An answer that was not understood comes after the deed.
         _ if step == Step::Write => LedgerError { class: ErrorClass::Unknown, message: error.to_string() },
         _ => LedgerError { class: ErrorClass::Unrecognised, message: error.to_string() },
+    }
+}
+
+/// Why the database cannot be used.
+pub(super) fn unfit(error: Unfit, step: Step) -> LedgerError {
+    match error {
+        Unfit::Driver(error) => classify(&error, step),
+        Unfit::Away(message) => LedgerError { class: ErrorClass::Away, message },
+        Unfit::Broken(message) => LedgerError { class: ErrorClass::Broken, message },
     }
 }
 

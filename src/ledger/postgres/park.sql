@@ -5,9 +5,11 @@
 --
 -- $1 ordering  $2 customers, sorted, each once
 -- orders: $3 customer or NULL  $4 rank  $5 order_id  $6 digest  $7 malformed or NULL  $8 body  $9 quarantine id
+-- $10 the epoch that is drained, or NULL
 WITH mr_gate AS MATERIALIZED (
     SELECT epoch FROM gate
-    WHERE id = 1 AND state = 'OPEN' AND epoch >= (SELECT epoch FROM gate_announced WHERE id = 1)
+    WHERE id = 1 AND epoch >= (SELECT epoch FROM gate_announced WHERE id = 1)
+      AND CASE WHEN $10::bigint IS NULL THEN state = 'OPEN' ELSE state = 'DRAINING' AND epoch = $10::bigint END
     FOR SHARE
 ), mr_entry AS MATERIALIZED (
     SELECT customer_id, rank::numeric(39) AS ord, order_id, digest, malformed, body, case_id, number

@@ -44,7 +44,8 @@ impl PgSession {
             .bind(&entries.digest)
             .bind(&entries.malformed)
             .bind(&entries.body)
-            .bind(&entries.case_id);
+            .bind(&entries.case_id)
+            .bind(self.drained_epoch());
         let rows = self.rows(Step::Write, query).await?;
         answers(&rows, entries.id.len(), Step::Write, |word| match word {
             "parked" => Some(ParkVerdict::Parked),

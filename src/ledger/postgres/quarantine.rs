@@ -22,11 +22,12 @@ impl PgSession {
             Some(_) if case.blocks => (include_str!("quarantine_head.sql"), Some(self.ordering().to_string())),
             _ => (include_str!("quarantine_aside.sql"), None),
         };
+        let blocks = ordering.is_some();
         let mut query = sqlx::query(text);
         if let Some(ordering) = ordering {
             query = query.bind(ordering);
         }
-        let query = query
+        let mut query = query
             .bind(case_id(entry))
             .bind(order_id)
             .bind(customer)
@@ -36,6 +37,9 @@ impl PgSession {
             .bind(&case.reason)
             .bind(entry.body().as_bytes())
             .bind(entry.id().as_str());
+        if blocks {
+            query = query.bind(self.drained_epoch());
+        }
         let rows = self.rows(Step::Write, query).await?;
         let word = rows.first().map(|row| row.try_get::<&str, _>(0));
         match word.transpose().map_err(|error| errors::classify(&error, Step::Write))? {

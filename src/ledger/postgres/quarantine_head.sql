@@ -1,10 +1,12 @@
 -- Quarantines the order that stands next, and blocks its customer. A stale verdict changes nothing.
 --
 -- $1 ordering  $2 id  $3 order_id or NULL  $4 customer  $5 rank  $6 digest  $7 kind  $8 reason  $9 body
--- $10 its name among the parked orders
+-- $10 its name among the parked orders  $11 the epoch that is drained, or NULL
 WITH mr_gate AS MATERIALIZED (
     SELECT epoch FROM gate
-    WHERE id = 1 AND state IN ('OPEN', 'DRAINING') AND epoch >= (SELECT epoch FROM gate_announced WHERE id = 1)
+    WHERE id = 1 AND epoch >= (SELECT epoch FROM gate_announced WHERE id = 1)
+      -- It takes a place in the line, as a commit does: of a live order, what stands before it may be in the backlog.
+      AND CASE WHEN $11::bigint IS NULL THEN state = 'OPEN' ELSE state = 'DRAINING' AND epoch = $11::bigint END
     FOR SHARE
 ), mr_rank AS MATERIALIZED (
     SELECT $5::text::numeric(39) AS rank

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::Row as _;
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::query::Query;
-use sqlx::{ConnectOptions as _, Row as _};
 
 use super::errors::{self, Step};
 use super::{Shared, schema_is_current};
@@ -14,6 +14,8 @@ use crate::ledger::{
     Verdict,
 };
 use crate::order::{CustomerId, Ordering};
+use crate::sql::postgres;
+use crate::window::Epoch;
 
 /// A session of [`super::Postgres`].
 #[derive(Debug)]
@@ -21,23 +23,47 @@ pub struct PgSession {
     /// None once an error has spent it.
     conn: Option<PgConnection>,
     pub(super) shared: Arc<Shared>,
+    /// The window whose backlog it drains. None: its orders are live ones.
+    draining: Option<Epoch>,
     /// Where the last sweep ended, so that the next one goes on there.
     pub(super) swept: String,
 }
 
 impl PgSession {
-    pub(super) async fn connect(shared: Arc<Shared>) -> Result<Self, LedgerError> {
+    pub(super) async fn connect(shared: Arc<Shared>, draining: Option<Epoch>) -> Result<Self, LedgerError> {
+        let mut session = Self::unprepared(shared).await?;
+        if let Some(conn) = &mut session.conn {
+            session.shared.statements.prepare(conn, session.shared.effects.as_ref()).await?;
+        }
+        Ok(Self { draining, ..session })
+    }
+
+    /// For whoever commits nothing.
+    pub(super) async fn unprepared(shared: Arc<Shared>) -> Result<Self, LedgerError> {
         let mut conn = open(&shared, shared.statement_timeout).await?;
         schema_is_current(&mut conn).await?;
-        shared.statements.prepare(&mut conn, shared.effects.as_ref()).await?;
-        Ok(Self { conn: Some(conn), shared, swept: String::new() })
+        Ok(Self { conn: Some(conn), shared, draining: None, swept: String::new() })
+    }
+
+    /// As the statements take it.
+    pub(super) fn drained_epoch(&self) -> Option<i64> {
+        self.draining.map(|epoch| i64::try_from(epoch).unwrap_or(i64::MAX))
     }
 
     pub(super) fn ordering(&self) -> Ordering {
         self.shared.ordering
     }
 
-    /// Sends one statement and awaits its rows, a second longer than the server may take.
+    /// What a read says of the server, which may have been demoted since.
+    pub(super) fn still_the_writer(&mut self, read_only: bool) -> Result<(), LedgerError> {
+        if read_only {
+            self.conn = None;
+            return Err(errors::unfit(postgres::demoted(), Step::Read));
+        }
+        Ok(())
+    }
+
+    /// Sends one statement and awaits its rows.
     pub(super) async fn rows(
         &mut self,
         step: Step,
@@ -46,7 +72,7 @@ impl PgSession {
         let Some(conn) = &mut self.conn else {
             return Err(LedgerError { class: ErrorClass::Away, message: "this session was spent by an error".into() });
         };
-        let limit = self.shared.statement_timeout + Duration::from_secs(1);
+        let limit = patience(&self.shared);
         let error = match tokio::time::timeout(limit, query.fetch_all(conn)).await {
             Ok(Ok(rows)) => return Ok(rows),
             Ok(Err(error)) => errors::classify(&error, step),
@@ -63,22 +89,16 @@ impl Session for PgSession {
     async fn gate(&mut self) -> Result<Gate, LedgerError> {
         // An announced close refuses writes already, although the gate still says open.
         let query = sqlx::query(
-            "SELECT CASE WHEN g.epoch < a.epoch THEN 'CLOSED' ELSE g.state END,
+            "SELECT CASE WHEN g.epoch < a.epoch OR (g.state = 'DRAINING' AND g.epoch <> coalesce($1::bigint, g.epoch))
+                         THEN 'CLOSED' ELSE g.state END,
                     pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean
              FROM gate g, gate_announced a WHERE g.id = 1 AND a.id = 1",
         );
+        let query = query.bind(self.drained_epoch());
         let rows = self.rows(Step::Read, query).await?;
         let Some(row) = rows.first() else { return Err(broken("the gate has no row")) };
-        if read(row.try_get(1))? {
-            self.conn = None;
-            return Err(demoted());
-        }
-        match read::<&str>(row.try_get(0))? {
-            "OPEN" => Ok(Gate::Open),
-            "CLOSED" => Ok(Gate::Closed),
-            "DRAINING" => Ok(Gate::Draining),
-            other => Err(broken(&format!("the gate is {other:?}"))),
-        }
+        self.still_the_writer(read(row.try_get(1))?)?;
+        gate(read(row.try_get(0))?)
     }
 
     async fn commit(&mut self, batch: &Batch) -> Result<Vec<Verdict>, LedgerError> {
@@ -110,59 +130,28 @@ impl Session for PgSession {
     }
 }
 
+/// How long the answer to a statement is waited for: a second longer than the server may take.
+pub(super) fn patience(shared: &Shared) -> Duration {
+    shared.statement_timeout + Duration::from_secs(1)
+}
+
 /// Connects, proves that it is the writer, and sets the session up. Nothing is written.
 pub(super) async fn open(shared: &Shared, statement_timeout: Duration) -> Result<PgConnection, LedgerError> {
-    let failed = |error: sqlx::Error| errors::classify(&error, Step::Connect);
-    let mut conn = shared.options.connect().await.map_err(failed)?;
-    let row = sqlx::query(
-        "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean,
-                current_setting('server_encoding')",
-    )
-    .fetch_one(&mut conn)
-    .await
-    .map_err(failed)?;
-    if read(row.try_get(0))? {
-        return Err(demoted());
-    }
-    let encoding: &str = read(row.try_get(1))?;
-    if encoding != "UTF8" {
-        return Err(broken(&format!("the database's encoding is {encoding}, not UTF8: orders may hold any character")));
-    }
-    let milliseconds = |duration: Duration| duration.as_millis().to_string();
-    let settings = [
-        ("statement_timeout", milliseconds(statement_timeout)),
-        ("lock_timeout", milliseconds(shared.lock_timeout)),
-        ("idle_in_transaction_session_timeout", milliseconds(statement_timeout)),
-        // A committer without work is no reason to lose its connection.
-        ("idle_session_timeout", "0".into()),
-        // When this process's machine dies, its locks go within some ten seconds.
-        ("tcp_keepalives_idle", "5".into()),
-        ("tcp_keepalives_interval", "1".into()),
-        ("tcp_keepalives_count", "5".into()),
-        ("client_connection_check_interval", "1000".into()),
-        // A plan that was made while a table was empty is kept, and must not read the whole table later.
-        ("enable_seqscan", "off".into()),
-        ("jit", "off".into()),
-    ];
-    let (names, values): (Vec<&str>, Vec<String>) = settings.into_iter().unzip();
-    // Through pg_settings, because older versions do not have all of them.
-    sqlx::query(
-        "SELECT set_config(s.name, w.value, false)
-         FROM unnest($1::text[], $2::text[]) AS w (name, value) JOIN pg_settings s USING (name)",
-    )
-    .bind(names)
-    .bind(values)
-    .fetch_all(&mut conn)
-    .await
-    .map_err(failed)?;
-    Ok(conn)
+    let opened = postgres::open(&shared.options, statement_timeout, shared.lock_timeout).await;
+    opened.map_err(|error| errors::unfit(error, Step::Connect))
 }
 
-fn demoted() -> LedgerError {
-    LedgerError { class: ErrorClass::Away, message: "the server takes no writes: it is not the writer".into() }
+/// A state of the gate.
+pub(super) fn gate(state: &str) -> Result<Gate, LedgerError> {
+    match state {
+        "OPEN" => Ok(Gate::Open),
+        "CLOSED" => Ok(Gate::Closed),
+        "DRAINING" => Ok(Gate::Draining),
+        other => Err(broken(&format!("the gate is {other:?}"))),
+    }
 }
 
-fn broken(message: &str) -> LedgerError {
+pub(super) fn broken(message: &str) -> LedgerError {
     LedgerError { class: ErrorClass::Broken, message: message.into() }
 }
 

@@ -28,7 +28,8 @@ impl Work for Commit<'_> {
 
     async fn run(&self, tx: &mut SqliteConnection, terms: &Terms) -> Result<Vec<Verdict>, LedgerError> {
         let runs = &self.batch.runs;
-        let allowed = if self.batch.parked { gate::open_or_draining(tx).await? } else { gate::open(tx).await? };
+        let allowed =
+            if self.batch.parked { gate::for_parked(tx, terms).await? } else { gate::for_new(tx, terms).await? };
         if !allowed {
             return Ok(vec![Verdict::GateClosed; runs.len()]);
         }

@@ -2,6 +2,7 @@
 
 use crate::ledger::effects::Effects;
 use crate::ledger::{ErrorClass, LedgerError};
+use crate::sql::Unfit;
 
 /// The class of a result code (<https://www.sqlite.org/rescode.html>). The low byte is the primary code; the generic
 /// code 1 says only in its message what it is.
@@ -78,6 +79,15 @@ pub(super) fn error(error: sqlx::Error) -> LedgerError {
             };
             LedgerError { class, message: format!("SQLite: {error}") }
         }
+    }
+}
+
+/// Why the file cannot be used.
+pub(super) fn unfit(unfit: Unfit) -> LedgerError {
+    match unfit {
+        Unfit::Driver(raw) => error(raw),
+        Unfit::Away(message) => LedgerError { class: ErrorClass::Away, message },
+        Unfit::Broken(message) => LedgerError { class: ErrorClass::Broken, message },
     }
 }
 

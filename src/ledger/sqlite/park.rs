@@ -21,7 +21,7 @@ impl Work for Park<'_> {
     const WRITES: bool = true;
 
     async fn run(&self, tx: &mut SqliteConnection, terms: &Terms) -> Result<Vec<ParkVerdict>, LedgerError> {
-        if !gate::open(tx).await? {
+        if !gate::for_new(tx, terms).await? {
             return Ok(vec![ParkVerdict::GateClosed; self.orders.len()]);
         }
         let names: Vec<_> = self.orders.iter().filter_map(|placed| placed.entry.customer()).collect();

@@ -27,7 +27,11 @@ impl Work for Quarantine<'_> {
     const WRITES: bool = true;
 
     async fn run(&self, tx: &mut SqliteConnection, terms: &Terms) -> Result<CaseVerdict, LedgerError> {
-        if !gate::open_or_draining(tx).await? {
+        // What blocks takes a place in the line, as a commit does: of a live order, what stands before it may be in the
+        // backlog.
+        let blocks = self.case.blocks && self.case.placed.entry.customer().is_some();
+        let open = if blocks { gate::for_new(tx, terms).await? } else { gate::open_or_draining(tx).await? };
+        if !open {
             return Ok(CaseVerdict::GateClosed);
         }
         let id = quarantine_id(&self.case.placed.entry);

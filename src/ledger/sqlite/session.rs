@@ -1,8 +1,7 @@
 //! A session: each call is one transaction with a deadline, which never stays open.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering as Atomic};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
@@ -16,12 +15,10 @@ use crate::ledger::{
     Verdict,
 };
 use crate::order::CustomerId;
+use crate::sql::sqlite::Deadline;
 
 /// How much later than SQLite itself the caller gives up.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// How many of SQLite's instructions pass between two looks at the deadline: some 10 µs.
-const INSTRUCTIONS: i32 = 1_000;
 
 /// One connection to a ledger in an SQLite file.
 #[derive(Debug)]
@@ -35,44 +32,16 @@ pub struct SqliteSession {
     swept: String,
 }
 
-/// When SQLite interrupts what it does.
-#[derive(Debug, Clone)]
-struct Deadline {
-    base: Instant,
-    /// Milliseconds after `base`.
-    at: Arc<AtomicU64>,
-}
-
-impl Deadline {
-    fn set(&self, after: Duration) {
-        let at = self.base.elapsed() + after;
-        self.at.store(u64::try_from(at.as_millis()).unwrap_or(u64::MAX), Atomic::Relaxed);
-    }
-
-    /// Ending a transaction is never interrupted.
-    fn clear(&self) {
-        self.at.store(u64::MAX, Atomic::Relaxed);
-    }
-
-    fn is_ahead(&self) -> bool {
-        self.base.elapsed().as_millis() < u128::from(self.at.load(Atomic::Relaxed))
-    }
-}
-
 impl SqliteSession {
     pub(super) async fn open(ledger: Sqlite) -> Result<SqliteSession, LedgerError> {
-        let deadline = Deadline { base: Instant::now(), at: Arc::new(AtomicU64::new(u64::MAX)) };
-        let mut session = SqliteSession { ledger, connection: None, deadline, swept: String::new() };
+        let mut session = SqliteSession { ledger, connection: None, deadline: Deadline::new(), swept: String::new() };
         session.reopen().await?;
         Ok(session)
     }
 
     async fn reopen(&mut self) -> Result<(), LedgerError> {
         let mut connection = open::connection(&self.ledger.terms).await?;
-        let deadline = self.deadline.clone();
-        let mut handle = connection.lock_handle().await.map_err(errors::error)?;
-        handle.set_progress_handler(INSTRUCTIONS, move || deadline.is_ahead());
-        drop(handle);
+        self.deadline.watch(&mut connection).await.map_err(errors::error)?;
         self.connection = Some(connection);
         Ok(())
     }
@@ -141,8 +110,8 @@ impl Work for ReadGate {
     type Answer = Gate;
     const WRITES: bool = false;
 
-    async fn run(&self, tx: &mut SqliteConnection, _: &Terms) -> Result<Gate, LedgerError> {
-        gate::read(tx).await
+    async fn run(&self, tx: &mut SqliteConnection, terms: &Terms) -> Result<Gate, LedgerError> {
+        gate::read(tx, terms.draining).await
     }
 }
 

@@ -163,3 +163,21 @@ fn a_taken_order_id_is_looked_up_before_anybody_is_blamed() {
     let actions = desk.wrote(0, Written::LookUp(Ok(vec![Found::Ended])));
     assert_eq!(ends(&actions), [(1, Outcome::Duplicate)]);
 }
+
+#[test]
+fn a_batch_that_stalls_alone_for_too_long_is_split_too() {
+    let mut desk = desk(|_| {});
+    let mut actions = desk.deliver(vec![order(1, "a", 1), order(2, "b", 1)]);
+    for stall in 1..=8 {
+        assert_eq!(runs(&actions), [[1], [2]], "nothing else commits, so it stays whole: stall {stall}");
+        desk.commit_fails(0, ErrorClass::Timeout);
+        actions = desk.pass(ms(50));
+    }
+    // Perhaps one of them could go on. Which is first is left to the jitter.
+    let mut alone = runs(&actions);
+    actions = desk.committed(0, &[1]);
+    actions.extend(desk.pass(ms(50)));
+    alone.extend(runs(&actions));
+    alone.sort_unstable();
+    assert_eq!(alone, [[1], [2]]);
+}

@@ -126,3 +126,34 @@ fn a_failing_delete_does_not_stop_the_heartbeats() {
     let beats = visibilities(&desk.pass(ms(700)));
     assert!(beats[0].1.contains(&3), "{beats:?}");
 }
+
+#[test]
+fn nothing_new_is_asked_for_while_deletes_fall_behind() {
+    let mut desk = desk(|s| {
+        s.messages_max = 1_000;
+        s.polls_max = 1;
+    });
+    desk.obliging = false;
+    let mut calls = Vec::new();
+    for n in 0..6 {
+        assert_eq!(desk.polls.len(), 1, "round {n}");
+        let mut actions = desk.deliver((n * 10..n * 10 + 10).map(|n| order(n, &format!("c{n}"), 1)).collect());
+        let asked = locks(&actions);
+        let result = Ok(vec![true; asked[0].1.len()]);
+        actions.extend(desk.feed(Input::Locked { call: LockCall::Take, result }));
+        // Whatever the batch has become.
+        while let Some(commit) = commits(&actions).pop() {
+            actions = desk.committed(commit.slot, &vec![1; commit.runs.len()]);
+            calls.extend(deletes(&actions));
+        }
+    }
+    // Two calls of ten are on their way, and forty wait: more than one round of calls.
+    assert_eq!(calls.len(), 2);
+    assert_eq!(desk.polls.len(), 0, "received faster than deleted");
+    // It goes on at the first answer that finds no more than twenty waiting.
+    for polls in [0, 0, 1] {
+        let (call, _) = calls.remove(0);
+        calls.extend(deletes(&desk.feed(Input::Settled { call, result: Ok(vec![Settled::Done; 10]) })));
+        assert_eq!(desk.polls.len(), polls);
+    }
+}

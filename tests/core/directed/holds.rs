@@ -52,12 +52,40 @@ fn what_is_held_goes_back_after_the_keep() {
 }
 
 #[test]
+fn what_a_poll_brings_behind_what_went_back_goes_back_too() {
+    let mut desk = away(|s| {
+        s.committers = 2;
+        s.hold_probe = ms(1_000);
+        s.hold_probe_max = s.hold_probe;
+    });
+    desk.obliging = false;
+    let actions = desk.pass(ms(300));
+    assert_eq!(ends(&actions), [(1, Outcome::Returned)]);
+    let [(call, _, _)] = visibilities(&actions)[..] else { panic!("{actions:?}") };
+    // The second of the same customer: the reader does not know yet that the first is back.
+    let actions = desk.deliver(vec![order(2, "a", 2)]);
+    assert_eq!(ends(&actions), [(2, Outcome::Returned)]);
+    let actions = desk.pass(ms(1_000));
+    let [(slot, Work::Probe)] = writes(&actions)[..] else { panic!("{actions:?}") };
+    let actions = desk.wrote(slot, Written::Probe(Ok(Gate::Open)));
+    assert!(writes(&actions).is_empty());
+    assert!(desk.polls.is_empty(), "it asks for more before all that went back is back");
+    desk.feed(Input::Settled { call, result: Ok(vec![Settled::Done]) });
+    assert!(desk.polls.is_empty(), "the second is not back yet");
+    let call = call + 1;
+    desk.feed(Input::Settled { call, result: Ok(vec![Settled::Done]) });
+    assert_eq!(desk.polls.len(), 1);
+}
+
+#[test]
 fn what_came_in_half_open_is_kept_for_its_own_time() {
     let mut desk = away(|_| {});
     let mut actions = desk.pass(ms(400));
     assert_eq!(ends(&actions), [(1, Outcome::Returned)]);
     let [(slot, Work::Probe)] = writes(&actions)[..] else { panic!("{actions:?}") };
     desk.wrote(slot, Written::Probe(Ok(Gate::Open)));
+    // The poll from before brings nothing.
+    desk.deliver(Vec::new());
     actions = desk.deliver(vec![order(2, "b", 1)]);
     assert_eq!(runs(&actions), [[2]]);
     assert!(ends(&desk.commit_fails(0, ErrorClass::Away)).is_empty());
@@ -70,6 +98,19 @@ fn what_came_in_half_open_is_kept_for_its_own_time() {
         }
     }
     assert_eq!(back, [(2, Outcome::Returned)]);
+}
+
+#[test]
+fn an_idle_half_open_does_not_use_up_the_keep() {
+    let mut desk = desk(|s| {
+        s.pace = Some(PaceSettings { rate_max: 1_000_000, rate_min: 1_000, commit_target: ms(100) });
+        s.gate = Gate::Draining;
+    });
+    // Time passes before the first order comes.
+    desk.deliver(Vec::new());
+    desk.pass(Duration::from_mins(50));
+    assert_eq!(runs(&desk.deliver(vec![order(1, "a", 1)])), [[1]]);
+    assert!(ends(&desk.commit_fails(0, ErrorClass::Away)).is_empty(), "it is handed back although it just came");
 }
 
 #[test]

@@ -2,8 +2,10 @@
 //! sequence, nothing past an order without an end, quarantine only where it was earned.
 
 mod commit;
+mod gate;
 
 pub use commit::error;
+pub use gate::{LedgerGate, Pass};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +29,7 @@ pub struct Customer {
 #[derive(Debug)]
 pub struct Ledger {
     pub ordering: Ordering,
-    pub gate: Gate,
+    pub gate: LedgerGate,
     /// "Blocked" is told before "behind": the promise leaves it open.
     pub blocked_first: bool,
     pub faults: bool,
@@ -45,7 +47,7 @@ impl Ledger {
     pub fn new(ordering: Ordering, blocked_first: bool) -> Self {
         Self {
             ordering,
-            gate: Gate::Open,
+            gate: LedgerGate::new(),
             blocked_first,
             faults: true,
             customers: BTreeMap::new(),
@@ -91,8 +93,8 @@ impl Ledger {
             || (entry.contested && self.orders.contains_key(&entry.id))
     }
 
-    pub fn park(&mut self, orders: &[Parcel], catalog: &Catalog, chance: &mut Chance) -> Vec<ParkVerdict> {
-        if self.gate != Gate::Open {
+    pub fn park(&mut self, orders: &[Parcel], pass: Pass, catalog: &Catalog, chance: &mut Chance) -> Vec<ParkVerdict> {
+        if !self.gate.admits(pass, false) {
             return vec![ParkVerdict::GateClosed; orders.len()];
         }
         let mut seen = BTreeSet::new();
@@ -107,6 +109,7 @@ impl Ledger {
             .filter_map(|parcel| catalog.entry(*parcel).customer.clone())
             .filter(|customer| self.held_rows.contains(customer) || (self.faults && chance.permille(30)))
             .collect();
+        self.gate.check(pass, false);
         orders.iter().map(|parcel| self.park_one(*parcel, catalog, &locked)).collect()
     }
 
@@ -215,7 +218,13 @@ impl Ledger {
         self.parked.range((name.clone(), 0)..=(name.clone(), Rank::MAX)).map(|((_, rank), parcel)| (*rank, *parcel))
     }
 
-    pub fn quarantine(&mut self, parcel: Parcel, kind: CaseKind, blocks: bool, catalog: &Catalog) -> CaseVerdict {
+    pub fn quarantine(
+        &mut self,
+        parcel: Parcel,
+        (kind, blocks): (CaseKind, bool),
+        pass: Pass,
+        catalog: &Catalog,
+    ) -> CaseVerdict {
         let entry = catalog.entry(parcel).clone();
         let earned = match kind {
             CaseKind::Malformed => entry.malformed,
@@ -225,9 +234,11 @@ impl Ledger {
             CaseKind::OutOfSequence => false,
         };
         assert!(earned, "I7: {kind:?} for the innocent {entry:?} {parcel:?}");
-        if self.gate == Gate::Closed {
+        // What blocks takes a place in the line, as a commit does: what stands before it may be in the backlog.
+        if !self.gate.admits(pass, !blocks) {
             return CaseVerdict::GateClosed;
         }
+        self.gate.check(pass, !blocks);
         let key = (entry.id.clone(), entry.digest);
         let known = self.quarantine.contains_key(&key);
         if known && blocks {
@@ -273,8 +284,9 @@ impl Ledger {
         }
     }
 
-    pub fn sweep(&mut self, limit: u32, catalog: &Catalog) -> (Vec<CustomerId>, Vec<Gap>) {
+    pub fn sweep(&mut self, limit: u32, pass: Pass, catalog: &Catalog) -> (Vec<CustomerId>, Vec<Gap>) {
         let (mut ready, mut gaps) = (Vec::new(), Vec::new());
+        let admitted = self.gate.admits(pass, true);
         let names: Vec<CustomerId> = self.customers.keys().cloned().collect();
         for name in names {
             let over: Vec<Rank> = self
@@ -282,7 +294,7 @@ impl Ledger {
                 .filter(|(_, parcel)| self.orders.contains_key(&catalog.entry(*parcel).id))
                 .map(|(rank, _)| rank)
                 .collect();
-            for rank in over {
+            for rank in over.into_iter().filter(|_| admitted) {
                 self.unpark(&name, rank);
             }
             let customer = &self.customers[&name];
@@ -304,6 +316,9 @@ impl Ledger {
 
     /// A person decides about a blocked customer: repairs and retries its order, or skips it.
     pub fn decide(&mut self, name: &CustomerId, catalog: &mut Catalog, chance: &mut Chance) {
+        if self.gate.read(Pass::Live) == Gate::Closed {
+            return;
+        }
         let Some((parcel, id, digest)) = self.customers.get_mut(name).and_then(|c| c.blocked_by.take()) else { return };
         if !catalog.entries[parcel.entry].malformed && chance.permille(500) {
             catalog.entries[parcel.entry].poison = false;

@@ -2,26 +2,32 @@
 
 mod calls;
 mod instance;
+mod spool;
+mod weather;
+mod window;
 mod write;
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use millrace::core::{Action, Core, Input, LockCall, Settings, Time, Work};
-use millrace::ledger::Gate;
-use millrace::order::{CustomerId, Ordering};
+use millrace::core::{Action, Core, Input, LockCall, Settings, SpoolWork, Time, Work};
+use millrace::order::{CustomerId, Ordering, Rank};
+use millrace::window::Epoch;
 
 use super::at;
+use super::backlog::{Backlog, DrainInbox};
 use super::catalog::{Catalog, Parcel};
 use super::chance::Chance;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Pass};
 use super::locks::Locks;
 use super::sqs::Sqs;
 use instance::Instance;
+use window::Operator;
 
 /// What is drawn for a run.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each is drawn by itself")]
 pub struct Plan {
     pub seed: u64,
     pub ordering: Ordering,
@@ -30,25 +36,71 @@ pub struct Plan {
     pub orders: usize,
     pub planted: bool,
     pub faults: bool,
+    /// Windows come and go.
+    pub windows: bool,
+    /// The workers know a backlog.
+    pub backlog: bool,
 }
 
 #[derive(Debug)]
 pub enum Event {
     Send(usize),
     Storm,
-    Poll { boot: u64, poll: u64, max: u32, until: Time },
-    Delete { boot: u64, call: u64, payloads: Vec<Parcel> },
-    SetVisibility { boot: u64, call: u64, payloads: Vec<Parcel>, timeout: Duration },
-    Lock { boot: u64, call: LockCall, customers: Vec<CustomerId> },
-    Write { boot: u64, slot: usize, work: Work<Parcel> },
+    Poll {
+        boot: u64,
+        poll: u64,
+        max: u32,
+        until: Time,
+    },
+    Delete {
+        boot: u64,
+        call: u64,
+        payloads: Vec<Parcel>,
+    },
+    SetVisibility {
+        boot: u64,
+        call: u64,
+        payloads: Vec<Parcel>,
+        timeout: Duration,
+    },
+    Lock {
+        boot: u64,
+        call: LockCall,
+        customers: Vec<CustomerId>,
+    },
+    Write {
+        boot: u64,
+        slot: usize,
+        work: Work<Parcel>,
+    },
+    Spool {
+        boot: u64,
+        slot: usize,
+        work: SpoolWork<Parcel>,
+    },
+    /// An append that nobody waits for any more.
+    LateAppend {
+        epoch: Epoch,
+        orders: Vec<(Rank, Parcel)>,
+    },
+    /// Somebody begins or ends a window.
+    Window,
+    /// An operator's command goes on.
+    Operate(u64),
+    /// The loop that looks after the drain.
+    Tend,
     Zombie(usize),
-    Answer { boot: u64, input: Input<Parcel> },
+    Answer {
+        boot: u64,
+        input: Input<Parcel>,
+    },
 }
 
 /// A statement that nobody waits for any more.
 #[derive(Debug)]
 pub struct Zombie {
     work: Work<Parcel>,
+    pass: Pass,
     rows: Vec<CustomerId>,
 }
 
@@ -62,6 +114,15 @@ pub struct World {
     pub sqs: Sqs,
     pub locks: Locks,
     pub ledger: Ledger,
+    pub backlog: Backlog,
+    /// What each drain has in memory.
+    drains: BTreeMap<u64, DrainInbox>,
+    /// How many drains there were.
+    pub drained: usize,
+    operators: BTreeMap<u64, Operator>,
+    next_operator: u64,
+    /// Since when the backlog takes no orders, and under which turn.
+    sealing: Option<(u64, Time)>,
     pub instances: Vec<Instance>,
     events: BTreeMap<(Time, u64), Event>,
     next_event: u64,
@@ -75,6 +136,8 @@ pub struct World {
     ledger_broken_until: Time,
     locks_away_until: Time,
     sqs_away_until: Time,
+    backlog_away_until: Time,
+    backlog_broken_until: Time,
     pub trace: u64,
     pub steps: usize,
 }
@@ -88,6 +151,12 @@ impl World {
             sqs: Sqs::new(plan.ordering, settings.visibility_timeout),
             locks: Locks::new(settings.lease),
             ledger: Ledger::new(plan.ordering, chance.permille(500)),
+            backlog: Backlog::new(),
+            drains: BTreeMap::new(),
+            drained: 0,
+            operators: BTreeMap::new(),
+            next_operator: 0,
+            sealing: None,
             instances: Vec::new(),
             events: BTreeMap::new(),
             next_event: 0,
@@ -99,6 +168,8 @@ impl World {
             ledger_broken_until: Time::ZERO,
             locks_away_until: Time::ZERO,
             sqs_away_until: Time::ZERO,
+            backlog_away_until: Time::ZERO,
+            backlog_broken_until: Time::ZERO,
             trace: 0,
             steps: 0,
             catalog,
@@ -114,6 +185,10 @@ impl World {
         }
         if world.faults {
             world.event(at(10), Event::Storm);
+        }
+        if world.plan.windows {
+            world.event(at(20), Event::Window);
+            world.event(at(1), Event::Tend);
         }
         for _ in 0..world.plan.instances {
             world.boot();
@@ -141,8 +216,12 @@ impl World {
     pub fn boot(&mut self) {
         let boot = self.next_boot;
         self.next_boot += 1;
-        let core = Core::new(self.settings.clone(), self.chance.next());
-        self.instances.push(Instance::new(boot, core, self.now));
+        let mut settings = self.settings.clone();
+        if self.plan.backlog {
+            settings.appenders = self.chance.between(1, 2);
+        }
+        let core = Core::new(settings.clone(), self.chance.next());
+        self.instances.push(Instance::new(boot, core, self.now, settings));
         self.input(boot, Input::Wake);
     }
 
@@ -156,6 +235,7 @@ impl World {
         let now = self.local(index);
         let instance = &mut self.instances[index];
         instance.core.handle(now, input);
+        instance.thaw(&self.ledger);
         let mut hasher = DefaultHasher::new();
         self.trace.hash(&mut hasher);
         while let Some(action) = self.instances[index].core.poll() {
@@ -167,7 +247,7 @@ impl World {
         if let Some(wake) = instance.core.wake_at() {
             assert!(wake > now, "it wants to be woken in the past");
         }
-        instance.check_bounds(&self.settings);
+        instance.check_bounds();
         if instance.stopped {
             self.ended(index);
         }
@@ -180,7 +260,7 @@ impl World {
 
     fn act(&mut self, index: usize, action: Action<Parcel>) {
         let boot = self.instances[index].boot;
-        self.instances[index].note(&action, &self.ledger, &self.catalog);
+        self.instances[index].note(&action, (&self.ledger, &self.backlog), &self.catalog, self.now);
         match action {
             Action::Receive { poll, max, wait } => {
                 let (when, until) = (self.soon(0, 10), self.now.after(wait));
@@ -202,6 +282,10 @@ impl World {
                 let when = self.soon(0, 8);
                 self.event(when, Event::Write { boot, slot, work });
             }
+            Action::Spool { slot, work } => {
+                let when = self.soon(0, 8);
+                self.event(when, Event::Spool { boot, slot, work });
+            }
             Action::Ended { .. }
             | Action::Unparked { .. }
             | Action::Quarantined { .. }
@@ -212,6 +296,10 @@ impl World {
 
     fn ended(&mut self, index: usize) {
         let instance = self.instances.remove(index);
+        if self.is_drain(instance.boot) {
+            // What it held is in the backlog.
+            return;
+        }
         let at_risk = instance.report.expect("a stopped instance has reported").at_risk;
         let late = self.now.since(instance.stopping.expect("it was asked to")) >= self.settings.shutdown_budget;
         let stranded = instance
@@ -250,6 +338,7 @@ impl World {
             }
             (Some(_), None) => unreachable!("taken above"),
         }
+        self.check_window();
         true
     }
 
@@ -266,6 +355,13 @@ impl World {
             Event::SetVisibility { boot, call, payloads, timeout } => self.visible(boot, call, &payloads, timeout),
             Event::Lock { boot, call, customers } => self.locks_asked(boot, call, &customers),
             Event::Write { boot, slot, work } => self.writes(boot, slot, work),
+            Event::Spool { boot, slot, work } => self.spools(boot, slot, work),
+            Event::LateAppend { epoch, orders } => {
+                self.backlog.append(epoch, &orders, &self.catalog);
+            }
+            Event::Window => self.window(),
+            Event::Operate(id) => self.operates(id),
+            Event::Tend => self.tend(),
             Event::Zombie(id) => {
                 self.lay_to_rest(id);
             }
@@ -275,57 +371,6 @@ impl World {
                     self.input(boot, input);
                 }
             }
-        }
-    }
-
-    /// Something bad happens now and then.
-    fn storm(&mut self) {
-        if !self.faults {
-            return;
-        }
-        let next = self.soon(20, 400);
-        self.event(next, Event::Storm);
-        let until = self.soon(5, 600);
-        let victim = self.chance.below(self.instances.len());
-        match self.chance.below(9) {
-            0 => self.ledger_away_until = until,
-            1 => self.ledger_broken_until = until,
-            2 => self.locks_away_until = until,
-            3 => self.sqs_away_until = until,
-            4 => self.locks.flush(),
-            5 => {
-                self.ledger.gate = if self.ledger.gate == Gate::Open { Gate::Closed } else { Gate::Open };
-            }
-            6 => {
-                // SIGKILL.
-                self.instances.remove(victim);
-                self.boot();
-            }
-            7 => {
-                let now = self.now;
-                let boot = self.instances[victim].boot;
-                self.instances[victim].asked_to_stop(now);
-                self.input(boot, Input::Shutdown);
-            }
-            _ => {
-                let names: Vec<CustomerId> = self.ledger.customers.keys().cloned().collect();
-                for name in names {
-                    self.ledger.decide(&name, &mut self.catalog, &mut self.chance);
-                }
-            }
-        }
-    }
-
-    /// The weather clears up.
-    pub fn calm(&mut self) {
-        self.set_faults(false);
-        self.ledger_away_until = self.now;
-        self.ledger_broken_until = self.now;
-        self.locks_away_until = self.now;
-        self.sqs_away_until = self.now;
-        self.ledger.gate = Gate::Open;
-        while let Some(id) = self.zombies.keys().next().copied() {
-            self.lay_to_rest(id);
         }
     }
 }

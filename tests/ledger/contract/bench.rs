@@ -1,5 +1,6 @@
 //! One ledger under test: calls a session, and after each call holds the tables to what must always be true.
 
+use millrace::ledger::decisions::Decision;
 use millrace::ledger::{
     Batch, Case, CaseVerdict, Found, Ledger, LedgerError, ParkVerdict, ParkedRun, Placed, Session, Verdict,
 };
@@ -134,37 +135,18 @@ impl<S: Store> Bench<S> {
 
     /// An operator gives the blocked order another try.
     pub(crate) async fn retry(&self, name: &str) {
-        let blocked = format!("(SELECT blocked_by FROM customers WHERE customer_id = '{name}')");
-        self.probe
-            .execute(&format!(
-                "INSERT INTO parked_orders (customer_id, ord, order_id, digest, body)
-                 SELECT customer_id, ord, order_id, digest, body FROM quarantined_orders WHERE id = {blocked}"
-            ))
-            .await;
-        self.probe.execute(&format!("DELETE FROM quarantined_orders WHERE id = {blocked}")).await;
-        let sql = "UPDATE customers SET blocked_by = NULL, parked = parked + 1 WHERE customer_id";
-        self.probe.execute(&format!("{sql} = '{name}'")).await;
+        let id = self.blocked_by(name).await;
+        assert_eq!(self.decide_retry(&id).await, Decision::Done);
     }
 
     /// An operator leaves the blocked entry's place empty.
     pub(crate) async fn skip(&self, name: &str) {
-        let head = format!("q.id = (SELECT blocked_by FROM customers WHERE customer_id = '{name}')");
-        self.probe
-            .execute(&format!(
-                "INSERT INTO tombstones (customer_id, position, order_id, reason, actor)
-                 SELECT c.customer_id, c.last_position + 1, coalesce(q.order_id, q.id), 'lost', 'test'
-                 FROM customers c, quarantined_orders q WHERE c.customer_id = '{name}' AND {head}"
-            ))
-            .await;
-        self.probe
-            .execute(&format!(
-                "UPDATE customers SET last_position = last_position + 1,
-                   mark = (SELECT ord FROM quarantined_orders q WHERE {head}) WHERE customer_id = '{name}'"
-            ))
-            .await;
-        self.probe.execute(&format!("DELETE FROM quarantined_orders AS q WHERE {head}")).await;
-        let sql = "UPDATE customers SET blocked_by = NULL WHERE customer_id";
-        self.probe.execute(&format!("{sql} = '{name}'")).await;
+        let id = self.blocked_by(name).await;
+        assert_eq!(self.decide_skip(&id).await, Decision::Done);
+    }
+
+    async fn blocked_by(&self, name: &str) -> String {
+        self.column(&format!("SELECT blocked_by FROM customers WHERE customer_id = '{name}'")).await.remove(0)
     }
 
     /// What must be true between any two calls.

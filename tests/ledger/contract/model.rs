@@ -218,20 +218,38 @@ impl Model {
         CaseVerdict::Quarantined
     }
 
+    /// Whether the blocked head can go back to its line: nobody else has its name or its place.
+    pub(crate) fn may_retry(&self, head: &Placed) -> bool {
+        let (name, line) = (id(head), self.line(&owner(head)));
+        let parked = self.parked(&name);
+        !self.ended.contains_key(&name)
+            && !self.skipped.contains(&name)
+            && parked.is_none_or(|parked| same(parked, head))
+            && (parked.is_some_and(|parked| parked.rank <= head.rank) || !line.parked.contains_key(&head.rank))
+    }
+
     pub(crate) fn retry(&mut self, customer: &str) {
         let line = self.lines.get_mut(customer).unwrap();
         let head = line.head.take().unwrap();
         self.quarantined.remove(&(id(&head), head.entry.digest()));
-        line.parked.insert(head.rank, head);
+        let before = line.parked.iter().any(|(rank, parked)| *rank <= head.rank && same(parked, &head));
+        if !before {
+            line.parked.retain(|_, parked| !same(parked, &head));
+            line.parked.insert(head.rank, head);
+        }
     }
 
     pub(crate) fn skip(&mut self, customer: &str) {
         let line = self.lines.get_mut(customer).unwrap();
         let head = line.head.take().unwrap();
-        self.quarantined.remove(&(id(&head), head.entry.digest()));
-        line.mark = head.rank;
+        line.parked.retain(|_, parked| !same(parked, &head));
+        line.mark = line.mark.max(head.rank);
         line.ends.push(None);
-        self.skipped.insert(id(&head));
+        self.quarantined.remove(&(id(&head), head.entry.digest()));
+        // The name of another order is not ended by it.
+        if !self.ended.contains_key(&id(&head)) && self.parked(&id(&head)).is_none() {
+            self.skipped.insert(id(&head));
+        }
     }
 
     pub(crate) fn sweep(&mut self) -> Vec<String> {

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
 
+use millrace::ledger::decisions::Decision;
 use millrace::ledger::{Batch, CaseKind, Found, Gate, Placed, Session};
 use millrace::order::Ordering::{self, Fifo, Gapless};
 use millrace::order::Rank;
 
 use super::Store;
 use super::bench::{Bench, batch};
+use super::decisions::case;
 use super::model::Model;
 use super::orders::{customer, harmless, named, other_content, poison, resent};
 
@@ -136,7 +138,7 @@ impl<S: Store> Walk<S> {
                 let case = harmless(&self.order_at(name, rank), CaseKind::Conflict);
                 assert_eq!(self.bench.quarantine(&case).await, self.model.quarantine(&case), "step {step}: {case:?}");
             }
-            16 | 17 => self.decide(name).await,
+            16 | 17 => self.decide(step, name).await,
             18 => {
                 self.turn_the_gate().await;
                 // What the walk leaves closed would end it.
@@ -193,14 +195,23 @@ impl<S: Store> Walk<S> {
     }
 
     /// A person decides about the blocked head.
-    async fn decide(&mut self, name: &str) {
+    async fn decide(&mut self, step: u32, name: &str) {
         let Some(head) = self.model.line(name).head else { return };
-        if self.dice.one_in(2) {
-            self.bench.skip(name).await;
-            self.model.skip(name);
-        } else if self.model.parked(head.entry.id().as_str()).is_none() {
-            self.bench.retry(name).await;
-            self.model.retry(name);
+        let skips = self.dice.one_in(2);
+        let may = skips || self.model.may_retry(&head);
+        let decision = if skips {
+            self.bench.decide_skip(&case(&head)).await
+        } else {
+            self.bench.decide_retry(&case(&head)).await
+        };
+        match decision {
+            Decision::GateClosed => assert_eq!(self.model.gate, Gate::Closed, "step {step}"),
+            Decision::Refused(why) => assert!(!may && self.model.gate != Gate::Closed, "step {step}: {why}"),
+            Decision::Done => {
+                assert!(may && self.model.gate != Gate::Closed, "step {step}: {head:?}");
+                if skips { self.model.skip(name) } else { self.model.retry(name) }
+            }
+            other => panic!("step {step}: {other:?}"),
         }
     }
 

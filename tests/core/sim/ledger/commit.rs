@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use millrace::ledger::{CaseKind, ErrorClass, Gate, LedgerError, Verdict};
+use millrace::ledger::{CaseKind, ErrorClass, LedgerError, Verdict};
 use millrace::order::{CustomerId, EntryId, Ordering, Rank};
 
 use super::super::catalog::{Catalog, Parcel};
 use super::super::chance::Chance;
 use super::super::sqs::Sqs;
-use super::{Customer, Ledger};
+use super::{Customer, Ledger, Pass};
 
 pub type Runs = Vec<(CustomerId, Vec<(Rank, Parcel)>)>;
 
@@ -21,11 +21,12 @@ impl Ledger {
         runs: &Runs,
         parked: bool,
         resolve: bool,
+        pass: Pass,
         (catalog, sqs): (&Catalog, &Sqs),
         chance: &mut Chance,
     ) -> Result<Vec<Verdict>, LedgerError> {
         self.check_batch(runs, parked, catalog);
-        if self.gate != Gate::Open {
+        if !self.gate.admits(pass, parked) {
             return Ok(vec![Verdict::GateClosed; runs.len()]);
         }
         let mut verdicts = Vec::new();
@@ -47,6 +48,7 @@ impl Ledger {
             }
         }
         self.check_faults(&plans, catalog)?;
+        self.gate.check(pass, parked);
         for (name, plan) in &plans {
             self.check_order(name, plan, catalog, sqs);
             self.write(name, plan, catalog, chance);

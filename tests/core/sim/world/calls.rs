@@ -10,7 +10,7 @@ use millrace::order::CustomerId;
 use super::{Event, Parcel, World};
 
 impl World {
-    fn answer(&mut self, boot: u64, input: Input<Parcel>) {
+    pub fn answer(&mut self, boot: u64, input: Input<Parcel>) {
         let when = self.soon(0, 8);
         self.event(when, Event::Answer { boot, input });
     }
@@ -24,8 +24,14 @@ impl World {
     }
 
     pub fn polled(&mut self, boot: u64, poll: u64, max: u32, until: Time) {
-        let fails = self.sqs_fails();
         let dead = self.index(boot).is_none();
+        if self.is_drain(boot) {
+            if !dead {
+                self.reads(boot, poll, max, until);
+            }
+            return;
+        }
+        let fails = self.sqs_fails();
         if dead && self.chance.permille(500) {
             return;
         }
@@ -59,13 +65,16 @@ impl World {
     }
 
     pub fn deletes(&mut self, boot: u64, call: u64, payloads: &[Parcel]) {
+        if self.is_drain(boot) {
+            return self.removes(boot, call, payloads);
+        }
         let fails = self.sqs_fails();
         let mut result = Err(self.inbox_error());
         if fails != Some(false) {
             let mut answers = Vec::new();
             for parcel in payloads {
                 // I3: whatever is deleted is durable.
-                let durable = self.ledger.has(&self.catalog, parcel.entry);
+                let durable = self.is_durable(parcel.entry);
                 assert!(durable, "I3: {:?} is deleted and nowhere", self.catalog.entry(*parcel));
                 let (answer, _) = self.sqs.delete(parcel.receipt, self.now, &mut self.chance);
                 answers.push(answer);
@@ -80,6 +89,10 @@ impl World {
     }
 
     pub fn visible(&mut self, boot: u64, call: u64, payloads: &[Parcel], timeout: Duration) {
+        if self.is_drain(boot) {
+            assert!(timeout.is_zero(), "a row needs no heartbeat");
+            return self.forgets(boot, call, payloads);
+        }
         let fails = self.sqs_fails();
         let mut result = Err(self.inbox_error());
         if fails != Some(false) {
@@ -101,6 +114,12 @@ impl World {
 
     pub fn locks_asked(&mut self, boot: u64, call: LockCall, customers: &[CustomerId]) {
         assert!(!customers.is_empty() && customers.len() <= 256, "{customers:?}");
+        if self.is_drain(boot) {
+            // Its locks are its own.
+            let result = Ok(vec![true; customers.len()]);
+            self.answer(boot, Input::Locked { call, result });
+            return;
+        }
         if self.now < self.locks_away_until {
             let result = Err(LocksAway("no answer".into()));
             self.answer(boot, Input::Locked { call, result });

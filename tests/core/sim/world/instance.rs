@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use millrace::core::{Action, Core, Input, Report, Settings, Time, Work, Written};
+use millrace::core::{Action, Core, Input, Report, Route, Settings, SpoolWork, Time, Work, Written};
 use millrace::ledger::ErrorClass;
 use millrace::order::CustomerId;
 use millrace::outcome::Outcome;
 
+use super::super::backlog::Backlog;
 use super::super::catalog::{Catalog, Parcel};
 use super::super::ledger::Ledger;
 use super::write::customers;
@@ -24,15 +25,18 @@ pub struct Instance {
     pub deliveries: BTreeMap<u64, Option<Outcome>>,
     /// What it had given up before it was asked to stop.
     pub given_up: BTreeSet<u64>,
-    slots: BTreeMap<usize, Work<Parcel>>,
+    settings: Settings,
+    /// The jobs of the committers, with the time at which they were given.
+    slots: BTreeMap<usize, (Time, Work<Parcel>)>,
+    appenders: BTreeSet<usize>,
     polls: BTreeSet<u64>,
     calls: BTreeMap<u64, bool>,
-    /// Customers of commits with an unknown outcome.
-    frozen: BTreeSet<CustomerId>,
+    /// Customers of commits with an unknown outcome, and when these were sent.
+    frozen: BTreeMap<CustomerId, Time>,
 }
 
 impl Instance {
-    pub fn new(boot: u64, core: Core<Parcel>, started: Time) -> Self {
+    pub fn new(boot: u64, core: Core<Parcel>, started: Time, settings: Settings) -> Self {
         Self {
             boot,
             started,
@@ -43,10 +47,12 @@ impl Instance {
             had_faults: false,
             deliveries: BTreeMap::new(),
             given_up: BTreeSet::new(),
+            settings,
             slots: BTreeMap::new(),
+            appenders: BTreeSet::new(),
             polls: BTreeSet::new(),
             calls: BTreeMap::new(),
-            frozen: BTreeSet::new(),
+            frozen: BTreeMap::new(),
         }
     }
 
@@ -59,7 +65,13 @@ impl Instance {
     }
 
     /// Checks an action before it is carried out.
-    pub fn note(&mut self, action: &Action<Parcel>, ledger: &Ledger, catalog: &Catalog) {
+    pub fn note(
+        &mut self,
+        action: &Action<Parcel>,
+        (ledger, backlog): (&Ledger, &Backlog),
+        catalog: &Catalog,
+        now: Time,
+    ) {
         assert!(!self.stopped, "after the stop: {action:?}");
         match action {
             Action::Receive { poll, .. } => {
@@ -81,18 +93,29 @@ impl Instance {
             }
             Action::Write { slot, work } => {
                 self.check_frozen(work, catalog);
-                assert!(self.slots.insert(*slot, work.clone()).is_none(), "two jobs for one committer");
+                assert!(!self.is_spooling(), "a write to the ledger while it spools: {work:?}");
+                let before = self.slots.insert(*slot, (now, work.clone()));
+                assert!(before.is_none(), "two jobs for one committer");
             }
             Action::Ended { payload, outcome } => {
                 let end = self.deliveries.get_mut(&payload.receipt).expect("an end without a delivery");
                 assert_eq!(*end, None, "a second end: {payload:?} {outcome:?}");
                 *end = Some(*outcome);
-                let durable = ledger.has(catalog, payload.entry);
+                let spooled = backlog.has(catalog, payload.entry);
+                let durable = spooled || ledger.has(catalog, payload.entry);
                 assert!(*outcome == Outcome::Returned || durable, "{outcome:?} of what is nowhere: {payload:?}");
             }
             Action::Stop(report) => {
                 self.stopped = true;
                 self.report = Some(*report);
+            }
+            Action::Spool { slot, work } => {
+                assert!(*slot < self.settings.appenders && self.appenders.insert(*slot), "two jobs for one appender");
+                if let SpoolWork::Append { orders, .. } = work {
+                    assert!(self.is_spooling(), "an append although the route is another: {orders:?}");
+                    assert!((1..=self.settings.append_max).contains(&orders.len()), "{orders:?}");
+                    assert!(self.stopping.is_none(), "it appends while it stops");
+                }
             }
             Action::Lock { .. } | Action::Unparked { .. } | Action::Quarantined { .. } | Action::Alarm(_) => {}
         }
@@ -100,15 +123,29 @@ impl Instance {
 
     fn check_call(&mut self, call: u64, payloads: &[Parcel], delete: bool) {
         assert!(self.calls.insert(call, delete).is_none());
-        assert!((1..=10).contains(&payloads.len()), "{payloads:?}");
+        assert!((1..=self.settings.call_max).contains(&payloads.len()), "{payloads:?}");
         let different: BTreeSet<u64> = payloads.iter().map(|parcel| parcel.receipt).collect();
         assert_eq!(different.len(), payloads.len(), "a handle twice in one call");
+    }
+
+    fn is_spooling(&self) -> bool {
+        matches!(self.core.snapshot().route, Route::Spool { .. })
+    }
+
+    /// I11: a worker that spools may forget its unknown commits, if the gate was shut after they were sent.
+    pub fn thaw(&mut self, ledger: &Ledger) {
+        if !self.frozen.is_empty() && self.is_spooling() {
+            let shut = ledger.gate.shut_at;
+            for (name, sent) in std::mem::take(&mut self.frozen) {
+                assert!(shut.is_some_and(|shut| shut >= sent), "I11: it spools, but nothing was shut for {name}");
+            }
+        }
     }
 
     /// I11: after an unknown commit nothing of its customers is written but that commit again.
     fn check_frozen(&self, work: &Work<Parcel>, catalog: &Catalog) {
         let touched = customers(work, &|parcel| catalog.entry(parcel).customer.clone());
-        let frozen = touched.iter().any(|name| self.frozen.contains(name));
+        let frozen = touched.iter().any(|name| self.frozen.contains_key(name));
         match work {
             Work::Commit { resolve, .. } => assert!(*resolve || !frozen, "I11: {work:?}"),
             // A look-up only reads, and what blocks nobody stands in no line.
@@ -130,11 +167,11 @@ impl Instance {
                 self.calls.remove(call);
             }
             Input::Wrote { slot, written } => {
-                let work = self.slots.remove(slot).expect("an answer to no job");
+                let (sent, work) = self.slots.remove(slot).expect("an answer to no job");
                 if let (Work::Commit { runs, .. }, Written::Commit(result)) = (work, written) {
                     let names = runs.into_iter().map(|(name, _)| name);
                     match result.as_ref().map_err(|error| error.class) {
-                        Err(ErrorClass::Unknown) => self.frozen.extend(names),
+                        Err(ErrorClass::Unknown) => self.frozen.extend(names.map(|name| (name, sent))),
                         Ok(_) | Err(ErrorClass::Fault | ErrorClass::Taken) => {
                             names.for_each(|name| {
                                 self.frozen.remove(&name);
@@ -144,12 +181,14 @@ impl Instance {
                     }
                 }
             }
+            Input::Spooled { slot, .. } => assert!(self.appenders.remove(slot), "an answer to no job"),
             Input::Wake | Input::Locked { .. } | Input::Shutdown => {}
         }
     }
 
     /// I12.
-    pub fn check_bounds(&self, settings: &Settings) {
+    pub fn check_bounds(&self) {
+        let settings = &self.settings;
         let snapshot = self.core.snapshot();
         assert!(snapshot.messages <= settings.messages_max, "I12: {} messages", snapshot.messages);
         assert!(self.polls.len() <= settings.polls_max, "I12: polls");

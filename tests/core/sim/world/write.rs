@@ -4,7 +4,7 @@ use millrace::core::{Input, Work, Written};
 use millrace::ledger::{ErrorClass, LedgerError};
 use millrace::order::CustomerId;
 
-use super::super::ledger::error;
+use super::super::ledger::{Pass, error};
 use super::{Event, Parcel, World, Zombie};
 
 impl World {
@@ -13,12 +13,13 @@ impl World {
             // The connection died with its owner before the statement was sent.
             return;
         }
-        let written = self.attempt(boot, work);
+        let pass = self.pass(boot);
+        let written = self.attempt((boot, pass), work);
         let when = self.soon(0, 5);
         self.event(when, Event::Answer { boot, input: Input::Wrote { slot, written } });
     }
 
-    fn attempt(&mut self, boot: u64, work: Work<Parcel>) -> Written<Parcel> {
+    fn attempt(&mut self, (boot, pass): (u64, Pass), work: Work<Parcel>) -> Written<Parcel> {
         if self.now < self.ledger_broken_until {
             return fail(&work, error(ErrorClass::Broken, "42P01: a table is missing"));
         }
@@ -48,36 +49,38 @@ impl World {
                 6 => ErrorClass::Away,
                 7 if self.chance.permille(300) => ErrorClass::Unrecognised,
                 8..12 => ErrorClass::Unknown,
-                _ => return self.execute(work),
+                _ => return self.execute(pass, work),
             };
             if class == ErrorClass::Unknown {
-                self.loses_answer(boot, &work);
+                self.loses_answer((boot, pass), &work);
             }
             return fail(&work, error(class, "as it happens"));
         }
-        self.execute(work)
+        self.execute(pass, work)
     }
 
     /// The connection breaks after sending: executed, not executed, or still running.
-    fn loses_answer(&mut self, boot: u64, work: &Work<Parcel>) {
+    fn loses_answer(&mut self, (boot, pass): (u64, Pass), work: &Work<Parcel>) {
         let runs = self.chance.below(3);
         if runs == 0 || matches!(work, Work::Probe | Work::LookUp(_) | Work::Load { .. } | Work::Sweep { .. }) {
             return;
         }
         if runs == 1 {
-            self.execute(work.clone());
+            self.execute(pass, work.clone());
             return;
         }
         // Its rows may be locked already, or the statement may still be on its way.
         let mut rows = Vec::new();
-        if self.chance.permille(700) {
+        // (Those that the gate does not let pass lock nothing.)
+        if self.chance.permille(700) && self.ledger.gate.admits(pass, false) {
             rows = customers(work, &|parcel| self.catalog.entry(parcel).customer.clone());
             rows.retain(|row| !self.ledger.held_rows.contains(row));
         }
         self.ledger.held_rows.extend(rows.iter().cloned());
         let id = usize::try_from(self.next_event).unwrap() * 8 + usize::try_from(boot % 8).unwrap();
-        self.zombies.insert(id, Zombie { work: work.clone(), rows });
-        let when = self.soon(1, 200);
+        self.zombies.insert(id, Zombie { work: work.clone(), pass, rows });
+        let when =
+            if self.plan.windows && self.chance.permille(150) { self.soon(200, 3_000) } else { self.soon(1, 200) };
         self.event(when, Event::Zombie(id));
     }
 
@@ -88,30 +91,32 @@ impl World {
             self.ledger.held_rows.remove(row);
         }
         if self.chance.permille(700) {
-            self.execute(zombie.work);
+            self.execute(zombie.pass, zombie.work);
         }
     }
 
-    fn execute(&mut self, work: Work<Parcel>) -> Written<Parcel> {
+    fn execute(&mut self, pass: Pass, work: Work<Parcel>) -> Written<Parcel> {
         let parcels = |orders: &[(u128, Parcel)]| -> Vec<Parcel> {
             orders.iter().map(|(rank, parcel)| Parcel { rank: *rank, ..*parcel }).collect()
         };
         let catalog = &self.catalog;
         match work {
-            Work::Probe => Written::Probe(Ok(self.ledger.gate)),
+            Work::Probe => Written::Probe(Ok(self.ledger.gate.read(pass))),
             Work::Commit { runs, parked, resolve } => {
                 let known = (catalog, &self.sqs);
-                Written::Commit(self.ledger.commit(&runs, parked, resolve, known, &mut self.chance))
+                Written::Commit(self.ledger.commit(&runs, parked, resolve, pass, known, &mut self.chance))
             }
-            Work::Park(orders) => Written::Park(Ok(self.ledger.park(&parcels(&orders), catalog, &mut self.chance))),
+            Work::Park(orders) => {
+                Written::Park(Ok(self.ledger.park(&parcels(&orders), pass, catalog, &mut self.chance)))
+            }
             Work::LookUp(orders) => Written::LookUp(Ok(self.ledger.look_up(&parcels(&orders), catalog))),
             Work::Load { customers, limit } => Written::Load(Ok(self.ledger.load(&customers, limit, catalog))),
             Work::Quarantine { rank, payload, kind, blocks, .. } => {
                 let parcel = Parcel { rank, ..payload };
-                Written::Quarantine(Ok(self.ledger.quarantine(parcel, kind, blocks, catalog)))
+                Written::Quarantine(Ok(self.ledger.quarantine(parcel, (kind, blocks), pass, catalog)))
             }
             Work::Sweep { limit, gap_after } => {
-                let (ready, gaps) = self.ledger.sweep(limit, catalog);
+                let (ready, gaps) = self.ledger.sweep(limit, pass, catalog);
                 Written::Sweep(Ok((ready, gap_after.map(|_| gaps))))
             }
         }

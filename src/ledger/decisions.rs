@@ -1,0 +1,108 @@
+//! What a person decides about quarantined entries and missing numbers.
+//!
+//! Decisions are gated like parked runs (open or draining), take the customer's row lock like every other write, and
+//! may be repeated. Each leaves a row in `decisions`, with the entry as it was, so that nothing is lost.
+
+use std::future::Future;
+
+use serde::Serialize;
+
+use super::{LedgerError, Placed};
+use crate::order::CustomerId;
+
+pub(super) mod desk;
+mod place;
+pub(super) mod steps;
+
+/// A connection for decisions.
+pub trait Decisions: Send {
+    /// Entries in quarantine, the oldest first, at most `limit` after the entry `after`.
+    fn list(
+        &mut self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<Listed>, LedgerError>> + Send;
+
+    /// One entry, whole. None: no such entry.
+    fn show(&mut self, id: &str) -> impl Future<Output = Result<Option<Shown>, LedgerError>> + Send;
+
+    /// The entry is to be tried again as it is: moved to the parked orders, at its place, in the statement that
+    /// unblocks its customer. The engine commits it like any order.
+    fn retry(&mut self, id: &str, actor: &str) -> impl Future<Output = Result<Decision, LedgerError>> + Send;
+
+    /// As [`Decisions::retry`], with this order in place of the entry: at the entry's place where it blocks its
+    /// customer (of the same customer, and in `gapless` of the same sequence); otherwise at its own.
+    fn replace(
+        &mut self,
+        id: &str,
+        order: &Placed,
+        actor: &str,
+    ) -> impl Future<Output = Result<Decision, LedgerError>> + Send;
+
+    /// The entry is given up. Where it blocks its customer, a tombstone takes its place and what is parked goes on;
+    /// elsewhere it only leaves quarantine.
+    fn skip(
+        &mut self,
+        id: &str,
+        reason: &str,
+        actor: &str,
+    ) -> impl Future<Output = Result<Decision, LedgerError>> + Send;
+
+    /// `gapless`: the number `position` of the customer will never come: a tombstone takes its place. Only the number
+    /// that stands next, of a customer that is not blocked, and only while no order is parked for it.
+    fn skip_gap(
+        &mut self,
+        customer: &CustomerId,
+        position: u64,
+        reason: &str,
+        actor: &str,
+    ) -> impl Future<Output = Result<Decision, LedgerError>> + Send;
+}
+
+/// An entry in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listed {
+    /// Its name in quarantine.
+    pub id: String,
+    /// The order, when the message was one.
+    pub order_id: Option<String>,
+    /// Whose it is, as far as is known.
+    pub customer_id: Option<String>,
+    /// Its place at the source.
+    pub rank: Option<String>,
+    /// Why, in a word.
+    pub kind: String,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// Its customer waits for the decision.
+    pub blocks: bool,
+    /// How many orders of its customer are parked.
+    pub parked_behind: u64,
+    /// Since when.
+    pub created_at: String,
+}
+
+/// An entry, whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Shown {
+    /// What the list says.
+    #[serde(flatten)]
+    pub listed: Listed,
+    /// The message body as it came.
+    pub body: String,
+}
+
+/// What came of a decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Done.
+    Done,
+    /// It was decided before, the same way: by whom and when, in a sentence.
+    Before(String),
+    /// There is no such entry, and never was.
+    Unknown,
+    /// The gate does not allow it now.
+    GateClosed,
+    /// It cannot be done, and why; what to do instead, in a sentence.
+    Refused(String),
+}

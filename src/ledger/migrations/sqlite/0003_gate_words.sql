@@ -1,0 +1,3 @@
+-- Who ended a window, beside who began it (gate.actor, which stays when it is over).
+ALTER TABLE gate ADD COLUMN granted_by text;
+ALTER TABLE gate ADD COLUMN reopened_by text;
