@@ -134,6 +134,7 @@ pub trait Session: Send + 'static {
 
     /// Puts one entry into quarantine, and blocks its customer where the case says so. Only what stands next blocks:
     /// the next position in `gapless`, unless another order is parked for it; in `fifo` what nothing is parked before.
+    /// What blocks needs the gate of a new order, everything else an open or a draining one.
     fn quarantine(&mut self, case: &Case) -> impl Future<Output = Result<CaseVerdict, LedgerError>> + Send;
 
     /// Finds what a crash left behind: removes parked copies of orders that have an end, and returns at most `limit`

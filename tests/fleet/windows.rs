@@ -72,8 +72,8 @@ async fn a_drainer_that_stands_still_through_the_reopening_changes_nothing() {
     let redis = redis::Server::start().await;
     let (ledger, backlog) = (server.create("ledger").await, server.create("backlog").await);
     let sections = format!(
-        "[backlog]\nurl = \"{backlog}\"\nlook = \"2s\"\n[maintenance]\nrate_max = 1000\nlease = \"4s\"\n\
-         messages_max = 2000"
+        "[backlog]\nurl = \"{backlog}\"\nlook = \"2s\"\nlock_timeout = \"500ms\"\nstatement_timeout = \"1s\"\n\
+         [maintenance]\nrate_max = 1000\nlease = \"4s\"\nmessages_max = 2000"
     );
     let site = Site::with("gapless", gapless().await, &ledger, &redis.url(), "still", &sections).await;
     let load = Load::blocks(10, 500, 50, true, site.folder.path(), &mut random);

@@ -192,7 +192,8 @@ impl Model {
     pub(crate) fn quarantine(&mut self, case: &Case) -> CaseVerdict {
         let placed = &case.placed;
         let mut line = self.line(&owner(placed));
-        if self.gate == Gate::Closed {
+        // What blocks needs the gate of a commit: earlier orders of its customer may still be in the backlog.
+        if self.gate == Gate::Closed || (case.blocks && self.gate != Gate::Open) {
             return CaseVerdict::GateClosed;
         }
         if case.blocks && self.quarantined.contains(&(id(placed), placed.entry.digest())) {

@@ -66,7 +66,9 @@ async fn a_draining_gate_lets_parked_runs_quarantine_and_sweep_through() {
     assert_eq!(session.gate().await.unwrap(), Gate::Draining);
     world.every_write_is_refused().await;
     assert_eq!(session.commit(&parked(vec![world.run("ann", 2..=2)])).await.unwrap(), [committed(2)]);
-    assert_eq!(session.quarantine(&case(&world, "ann", 3, true)).await.unwrap(), CaseVerdict::Quarantined);
+    assert_eq!(session.quarantine(&case(&world, "ann", 3, false)).await.unwrap(), CaseVerdict::Quarantined);
+    // What blocks takes a place in the line: of a live order, what stands before it may still be in the backlog.
+    assert_eq!(session.quarantine(&case(&world, "ann", 4, true)).await.unwrap(), CaseVerdict::GateClosed);
     world.check().await;
 }
 
