@@ -85,6 +85,7 @@ async fn demo() -> Result<bool> {
     let (status, seen) = watch::channel(Status::starting(config.inbox.ordering, LocksState::Local));
     let stop = CancellationToken::new();
     let drain = Drain {
+        unbound: None,
         ledger: ledger.clone(),
         backlog: backlog.clone(),
         config: config.clone(),

@@ -11,16 +11,16 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::backlog::{Backlog, BacklogError, Claim, Depth, Drainer, Lease, Session as _};
+use crate::backlog::{Backlog, BacklogError, Claim, Depth, Drainer, Lease, Limit, Progress, Session as _};
 use crate::config::Config;
 use crate::core::{Report, Settings};
 use crate::engine::{Broken, Engine, Role};
 use crate::inbox::backlog::BacklogInbox;
 use crate::ledger::gatekeeper::Gatekeeper as _;
-use crate::ledger::{Gate, Ledger};
+use crate::ledger::{Binding, Gate, Ledger, LedgerError, Source};
 use crate::locks::local::LocalLocks;
 use crate::metrics::{self, Request};
-use crate::status::backlog::BacklogStatus;
+use crate::status::backlog::{Looks, RATES_OVER};
 use crate::status::pulse::Pulse;
 use crate::status::{LocksState, Outcomes, Route, Status};
 use crate::window::{Epoch, Phase, PhaseView};
@@ -39,6 +39,8 @@ pub struct Drain<L: Ledger, B: Backlog> {
     pub config: Config,
     /// This boot of this worker.
     pub owner: String,
+    /// Where the orders come from, when nobody has told the ledger yet.
+    pub unbound: Option<Source>,
     /// Varies the jitter of this instance.
     pub seed: u64,
     /// Where the worker's status is published.
@@ -59,6 +61,15 @@ impl Look {
     }
 }
 
+/// What the ledger says to a drain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Grant {
+    Given,
+    Refused,
+    /// It does not answer.
+    Unknown,
+}
+
 /// An engine that drains under one epoch.
 struct Running {
     epoch: Epoch,
@@ -73,7 +84,7 @@ impl<L: Ledger, B: Backlog> Drain<L, B> {
         let mut session: Option<B::Session> = None;
         let mut running: Option<Running> = None;
         let mut worker = self.status.subscribe();
-        let mut watched = Watched { drained: Outcomes::default(), depth: None, sealing: None };
+        let mut watched = Watched { drained: Outcomes::default(), looks: Looks::over(RATES_OVER), sealing: None };
         loop {
             let look = self.tend(&mut session, &mut running, &mut watched).await;
             if let Err(error) = &look {
@@ -142,16 +153,24 @@ impl<L: Ledger, B: Backlog> Drain<L, B> {
         watched: &mut Watched,
     ) -> Result<(), BacklogError> {
         let view = &look.view;
-        // Asking the ledger is a connection each time, so only who could have the lease asks.
-        if running.is_none() && (look.is_drained_by_another(&self.owner) || !self.granted(view.epoch).await) {
-            return Ok(());
+        if running.is_none() {
+            // Asking the ledger is a connection each time, so only who could have the lease asks.
+            if look.is_drained_by_another(&self.owner) {
+                return Ok(());
+            }
+            match self.granted(view.epoch).await {
+                Grant::Given => {}
+                Grant::Refused => return Ok(()),
+                Grant::Unknown => return self.unseal_alone(session, view, watched).await,
+            }
         }
         let progress = running.as_ref().and_then(|running| running.status.borrow().drain.clone()).unwrap_or_default();
         let claim = Claim { owner: self.owner.clone(), lease: self.config.maintenance.lease, progress };
         let lease = metrics::backlog(Request::DrainLease, session.lease(&claim).await)?;
         match (lease, &running) {
             (Lease::Held, Some(drain)) => {
-                if watched.stuck(view, drain, self.config.maintenance.seal_limit)
+                let away = matches!(drain.status.borrow().route, Route::Hold | Route::Probing);
+                if watched.stuck(view, away, self.config.maintenance.seal_limit)
                     && metrics::backlog(Request::DrainLease, session.unseal(view.epoch, &self.owner).await)?
                 {
                     tracing::warn!("sealing took too long: orders are accepted into the backlog again");
@@ -171,19 +190,54 @@ impl<L: Ledger, B: Backlog> Drain<L, B> {
         Ok(())
     }
 
-    /// Whether an operator has granted the drain of this window.
-    async fn granted(&self, epoch: Epoch) -> bool {
-        let view = match self.ledger.gatekeeper().await {
-            Ok(mut gatekeeper) => gatekeeper.view().await,
-            Err(error) => Err(error),
+    /// The ledger went away behind a seal, and whoever drained is gone: the workers must not be held up for as long.
+    async fn unseal_alone(
+        &self,
+        session: &mut B::Session,
+        view: &PhaseView,
+        watched: &mut Watched,
+    ) -> Result<(), BacklogError> {
+        if !watched.stuck(view, true, self.config.maintenance.seal_limit) {
+            return Ok(());
+        }
+        let claim = Claim {
+            owner: self.owner.clone(),
+            lease: self.config.maintenance.lease,
+            progress: Progress { limited_by: Some(Limit::LedgerAway), ..Progress::default() },
         };
-        match view {
-            Ok(view) => view.gate == Gate::Draining && view.epoch == epoch && view.announced <= epoch,
+        if metrics::backlog(Request::DrainLease, session.lease(&claim).await)? == Lease::Held {
+            if metrics::backlog(Request::DrainLease, session.unseal(view.epoch, &self.owner).await)? {
+                tracing::warn!("the ledger is away while sealing: orders are accepted into the backlog again");
+            }
+            metrics::backlog(Request::DrainLease, session.release(&self.owner).await)?;
+        }
+        Ok(())
+    }
+
+    /// Whether an operator has granted the drain of this window, and of this queue's orders.
+    async fn granted(&self, epoch: Epoch) -> Grant {
+        match self.ask(epoch).await {
+            Ok(true) => Grant::Given,
+            Ok(false) => Grant::Refused,
             Err(error) => {
                 tracing::debug!(%error, "the ledger does not say whether the backlog may be drained");
-                false
+                Grant::Unknown
             }
         }
+    }
+
+    async fn ask(&self, epoch: Epoch) -> Result<bool, LedgerError> {
+        let view = self.ledger.gatekeeper().await?.view().await?;
+        if view.gate != Gate::Draining || view.epoch != epoch || view.announced > epoch {
+            return Ok(false);
+        }
+        // A worker that started in the window has not asked yet: marks of another queue would judge these orders.
+        let Some(source) = &self.unbound else { return Ok(true) };
+        let bound = self.ledger.bind(source).await? == Binding::Bound;
+        if !bound {
+            tracing::error!(queue = source.queue_arn, "the ledger's orders come from another queue: `millrace check`");
+        }
+        Ok(bound)
     }
 
     fn start(&self, epoch: Epoch) -> Running {
@@ -225,10 +279,7 @@ impl<L: Ledger, B: Backlog> Drain<L, B> {
 
     fn show(&self, look: &Look, running: Option<&Running>, watched: &mut Watched) {
         let Look { view, depth, drainer } = look;
-        let shown = depth
-            .as_ref()
-            .map(|depth| BacklogStatus::new(view.clone(), depth, drainer.clone(), watched.depth.as_ref()));
-        watched.depth.clone_from(depth);
+        let shown = depth.clone().map(|depth| watched.looks.see(view.clone(), depth, drainer.clone()));
         let (drained, drain) = match running.map(|running| running.status.borrow()) {
             None => (watched.drained, None),
             Some(status) => (watched.drained.and(status.outcomes), status.drain.clone()),
@@ -245,14 +296,14 @@ impl<L: Ledger, B: Backlog> Drain<L, B> {
 struct Watched {
     /// By the engines that ended.
     drained: Outcomes,
-    depth: Option<Depth>,
+    looks: Looks,
     /// Since when the backlog takes no orders, and under which turn.
     sealing: Option<(Epoch, u64, Instant)>,
 }
 
 impl Watched {
     /// Whether workers have been held up by a seal for too long, or for nothing.
-    fn stuck(&mut self, view: &PhaseView, drain: &Running, limit: Duration) -> bool {
+    fn stuck(&mut self, view: &PhaseView, ledger_away: bool, limit: Duration) -> bool {
         if view.accepts() {
             self.sealing = None;
             return false;
@@ -262,8 +313,7 @@ impl Watched {
             _ => Instant::now(),
         };
         self.sealing = Some((view.epoch, view.turn, since));
-        let away = matches!(drain.status.borrow().route, Route::Hold | Route::Probing);
-        since.elapsed() >= if away { limit.min(LEDGER_AWAY) } else { limit }
+        since.elapsed() >= if ledger_away { limit.min(LEDGER_AWAY) } else { limit }
     }
 }
 

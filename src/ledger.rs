@@ -341,13 +341,22 @@ pub enum ErrorClass {
     Broken,
     /// A code that this program does not know: infrastructure and alarm, never poison.
     Unrecognised,
+    /// The gate is open beside a backlog that is not sealed, which no window leads to: Hold and alarm, and do not spool.
+    Inconsistent,
 }
 
 impl ErrorClass {
     /// Whether the session is not to be used again.
     #[must_use]
     pub fn spends_session(self) -> bool {
-        matches!(self, ErrorClass::Unknown | ErrorClass::Away | ErrorClass::Broken | ErrorClass::Unrecognised)
+        match self {
+            ErrorClass::Unknown
+            | ErrorClass::Away
+            | ErrorClass::Broken
+            | ErrorClass::Unrecognised
+            | ErrorClass::Inconsistent => true,
+            ErrorClass::Retry | ErrorClass::Timeout | ErrorClass::Fault | ErrorClass::Taken => false,
+        }
     }
 
     /// The label in metrics.
@@ -362,6 +371,7 @@ impl ErrorClass {
             ErrorClass::Taken => "taken",
             ErrorClass::Broken => "broken",
             ErrorClass::Unrecognised => "unrecognised",
+            ErrorClass::Inconsistent => "inconsistent",
         }
     }
 }

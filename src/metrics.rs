@@ -13,7 +13,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 pub use self::labels::{Alarm, Answer, Failure, Request, Step};
 use self::labels::{Labels, Plain, To};
 use self::list::{Kind, Metric, number};
-use crate::backlog::BacklogError;
+use crate::backlog::{BacklogError, Limit};
 use crate::ledger::CaseKind;
 use crate::outcome::Outcome;
 use crate::status::{Phase, Requests, Route, Status};
@@ -166,6 +166,7 @@ struct Recorders {
     delete: Family<Plain, Histogram>,
     phase: Family<Phase, Gauge>,
     route: Family<Route, Gauge>,
+    limited_by: Family<Option<Limit>, Gauge>,
     gauges: Vec<(Gauge, list::Value)>,
 }
 
@@ -195,6 +196,7 @@ impl Recorders {
             delete: Family::new(&list::DELETE_MESSAGES, histogram),
             phase: Family::new(&list::PHASE, gauge),
             route: Family::new(&list::ROUTE, gauge),
+            limited_by: Family::new(&list::DRAIN_LIMITED_BY, gauge),
             gauges: list::ALL
                 .iter()
                 .filter_map(|metric| metric.value().map(|value| (gauge(&Key::from_name(metric.name)), value)))
@@ -205,6 +207,8 @@ impl Recorders {
     fn set(&self, status: &Status) {
         self.phase.is(status.phase);
         self.route.is(status.route);
+        let drainer = status.backlog.as_ref().and_then(|backlog| backlog.drainer.as_ref());
+        self.limited_by.is(drainer.and_then(|drainer| drainer.limited_by));
         for (gauge, value) in &self.gauges {
             gauge.set(value(status));
         }

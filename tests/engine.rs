@@ -19,6 +19,7 @@ mod modes;
 mod queue_faults;
 mod storm;
 mod unknown;
+mod unsealed;
 
 /// The same scenario on both ledgers.
 macro_rules! on_both_ledgers {

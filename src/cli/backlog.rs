@@ -10,7 +10,7 @@ use super::{DONE, FAILED, print_json, table};
 use crate::backlog::{self, AnyBacklog, Backlog as _, BacklogError, ErrorClass, Session as _};
 use crate::config::Config;
 use crate::reconnect::Pauses;
-use crate::status::backlog::{BacklogStatus, Looks};
+use crate::status::backlog::{BacklogStatus, Looks, RATES_OVER};
 use crate::window::Phase;
 
 pub mod advisor;
@@ -22,9 +22,6 @@ use show::Show;
 
 /// Between the two looks of `status`, and between the looks of `watch`.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// Rates are those of the last seconds.
-const RATES_OVER: Duration = Duration::from_secs(10);
 
 /// How long `watch` goes on without an answer.
 const PATIENCE: Duration = Duration::from_mins(5);

@@ -112,7 +112,12 @@ async fn work(
     let Some(start) = start::until_reachable(config, &ledger, &pulse, &shutdown).await? else { return Ok(None) };
     let backlog = backlog::open(config).map_err(|error| error.to_string())?;
     let seed = RandomState::new().hash_one(std::process::id());
+    let unbound = match start {
+        Start::Bound => None,
+        Start::Window(source) => Some(source),
+    };
     let drain = backlog.clone().map(|backlog| Drain {
+        unbound: unbound.clone(),
         ledger: ledger.clone(),
         backlog,
         config: config.clone(),
@@ -136,10 +141,7 @@ async fn work(
         locks: locks::open(&config.locks).map_err(|error| error.to_string())?,
         ledger,
         backlog,
-        unbound: match start {
-            Start::Bound => None,
-            Start::Window(source) => Some(source),
-        },
+        unbound,
         role: Role::Live,
         settings: Settings::from(config),
         seed,

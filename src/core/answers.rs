@@ -2,7 +2,6 @@
 
 use super::batch::{LooseCase, Suspect};
 use super::lane::{Held, Lane, ParkedRun, Place};
-use super::verdicts::GATE_CLOSED;
 use super::{Action, Alarm, Core, Loaded};
 use crate::ledger::{CaseKind, CaseVerdict, Found, Gap, LedgerError, ParkVerdict};
 use crate::order::{CustomerId, Ordering, Rank};
@@ -18,7 +17,7 @@ impl<P: Clone> Core<P> {
             }
         };
         if verdicts.contains(&ParkVerdict::GateClosed) {
-            self.hold(GATE_CLOSED);
+            self.gate_closed();
         } else if !verdicts.is_empty() {
             self.went_well();
         }
@@ -188,7 +187,7 @@ impl<P: Clone> Core<P> {
                 lane.unload();
                 self.went_well();
             }
-            Ok(CaseVerdict::GateClosed) => self.hold(GATE_CLOSED),
+            Ok(CaseVerdict::GateClosed) => self.gate_closed(),
             Err(error) => self.stumbled(&error),
         }
         self.free(customer);
@@ -202,7 +201,7 @@ impl<P: Clone> Core<P> {
                 self.went_well();
             }
             Ok(CaseVerdict::GateClosed) => {
-                self.hold(GATE_CLOSED);
+                self.gate_closed();
                 self.cases.push_front(case);
             }
             Ok(CaseVerdict::NotNext | CaseVerdict::Blocked) => {

@@ -274,6 +274,8 @@ pub enum Alarm {
     OrderStalls(EntryId, u32),
     /// The backlog's deployment is broken, or it gave an error that this program does not know.
     BacklogBroken(String),
+    /// The ledger's gate is open beside a backlog that is not sealed; the worker holds until a person decides.
+    Inconsistent(String),
     /// The locks do not answer; the engine goes on without them.
     LocksAway(String),
     /// A customer's order went to quarantine at its place: nothing of the customer commits until a person decides.

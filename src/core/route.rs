@@ -60,6 +60,9 @@ pub enum Probe {
 pub(super) struct Routing {
     pub route: Route,
     has_backlog: bool,
+    /// The gate was found open beside a backlog that is not sealed. Until it is known to be closed the backlog is not
+    /// asked: by its word this worker would spool beside others that commit.
+    barred: bool,
     failures: u32,
     /// Since when what is held waits for the ledger; none when there is nothing to hand back.
     kept_since: Option<Time>,
@@ -76,7 +79,7 @@ impl Routing {
             // A drain comes to a database that was just started: it asks before it writes.
             Route::Hold { since: Time::ZERO, probe_at: Time::ZERO, reason: "the drain begins with a probe".into() }
         };
-        Self { route, has_backlog, failures: 0, kept_since: None, opened: 0 }
+        Self { route, has_backlog, barred: false, failures: 0, kept_since: None, opened: 0 }
     }
 
     /// Stops sending to the ledger. An outage that goes on keeps its beginning. While orders go to the backlog it does
@@ -93,8 +96,22 @@ impl Routing {
             Route::Probing { since, .. } | Route::HalfOpen { since } => since,
         };
         // The backlog is asked at once whether a window has begun.
-        let at_once = self.has_backlog && self.route == Route::Direct;
+        let at_once = self.asks_backlog() && self.route == Route::Direct;
         self.hold_since(since, at_once, now, reason, settings, seed);
+    }
+
+    /// The ledger's gate is open beside a backlog that is not sealed.
+    pub(super) fn bar(&mut self) {
+        self.barred = true;
+    }
+
+    /// The ledger's gate is closed.
+    pub(super) fn unbar(&mut self) {
+        self.barred = false;
+    }
+
+    fn asks_backlog(&self) -> bool {
+        self.has_backlog && !self.barred
     }
 
     fn hold_since(&mut self, since: Time, at_once: bool, now: Time, reason: &str, settings: &Settings, seed: &mut u64) {
@@ -144,8 +161,9 @@ impl Routing {
 
     /// Whether a look at the backlog's phase is due; then it is on its way.
     pub(super) fn look(&mut self, now: Time, settings: &Settings) -> bool {
+        let asks_backlog = self.asks_backlog();
         match &mut self.route {
-            Route::Hold { since, probe_at, reason } if self.has_backlog && *probe_at <= now => {
+            Route::Hold { since, probe_at, reason } if asks_backlog && *probe_at <= now => {
                 self.route = Route::Probing { since: *since, reason: reason.clone(), probe: Probe::Looking };
                 true
             }
@@ -159,8 +177,9 @@ impl Routing {
 
     /// Whether a probe of the ledger is due; then it is on its way.
     pub(super) fn probe(&mut self, now: Time) -> bool {
+        let asks_backlog = self.asks_backlog();
         match &mut self.route {
-            Route::Hold { since, probe_at, reason } if !self.has_backlog && *probe_at <= now => {
+            Route::Hold { since, probe_at, reason } if !asks_backlog && *probe_at <= now => {
                 self.route = Route::Probing { since: *since, reason: reason.clone(), probe: Probe::Asking };
                 true
             }

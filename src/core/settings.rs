@@ -125,11 +125,13 @@ impl Settings {
     #[must_use]
     pub fn of_drain(config: &Config) -> Self {
         let maintenance = &config.maintenance;
+        // Two reads fit into what may be held, so that one is read while the other is written.
+        let receive_max = DRAIN_READ.min(maintenance.messages_max / 2).max(1);
         Self {
             wait: DRAIN_WAIT,
-            receive_max: DRAIN_READ,
+            receive_max,
             receive_bytes: maintenance.bytes_max / 4,
-            call_max: DRAIN_READ as usize,
+            call_max: receive_max as usize,
             polls_max: 1,
             visibility_timeout: DRAIN_HELD,
             hold_max: DRAIN_HELD,

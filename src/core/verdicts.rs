@@ -12,7 +12,7 @@ use crate::outcome::Outcome;
 /// nothing else, and all but one of its orders could go on.
 const STALLS_TOGETHER: u32 = 8;
 
-pub(super) const GATE_CLOSED: &str = "the ledger's gate is closed";
+const GATE_CLOSED: &str = "the ledger's gate is closed";
 
 impl<P: Clone> Core<P> {
     pub(super) fn wrote(&mut self, slot: usize, written: Written<P>) {
@@ -30,7 +30,7 @@ impl<P: Clone> Core<P> {
             (Busy::Probe, Written::Probe(Ok(gate))) if gate == self.settings.gate => {
                 self.routing.half_open(self.deliveries.len() == 0);
             }
-            (Busy::Probe, Written::Probe(Ok(_))) => self.hold(GATE_CLOSED),
+            (Busy::Probe, Written::Probe(Ok(_))) => self.gate_closed(),
             (Busy::Probe, Written::Probe(Err(error))) => self.ledger_fails(&error),
             (Busy::Park(orders), Written::Park(result)) => self.parked(&orders, result),
             (Busy::LookUp(suspects), Written::LookUp(result)) => self.looked_up(suspects, result),
@@ -49,6 +49,12 @@ impl<P: Clone> Core<P> {
         self.routing.hold(self.now, reason, &self.settings, &mut self.seed);
     }
 
+    /// The ledger said so itself: what the backlog says is meant.
+    pub(super) fn gate_closed(&mut self) {
+        self.routing.unbar();
+        self.hold(GATE_CLOSED);
+    }
+
     /// Something was written, or could have been.
     pub(super) fn went_well(&mut self) {
         self.stumbles.0 = 0;
@@ -58,7 +64,7 @@ impl<P: Clone> Core<P> {
     fn committed(&mut self, batch: Batch, verdicts: Vec<Verdict>) {
         debug_assert_eq!(batch.runs.len(), verdicts.len(), "one verdict for each run");
         if verdicts.contains(&Verdict::GateClosed) {
-            self.hold(GATE_CLOSED);
+            self.gate_closed();
         } else {
             self.went_well();
         }
@@ -170,7 +176,7 @@ impl<P: Clone> Core<P> {
                 self.send_again(batch);
             }
             ErrorClass::Retry | ErrorClass::Timeout => self.stalled(batch),
-            ErrorClass::Away | ErrorClass::Broken | ErrorClass::Unrecognised => {
+            ErrorClass::Away | ErrorClass::Broken | ErrorClass::Unrecognised | ErrorClass::Inconsistent => {
                 self.ledger_fails(error);
                 if batch.resolve {
                     self.send_again(batch);
@@ -257,6 +263,10 @@ impl<P: Clone> Core<P> {
         let message = error.message.clone();
         match error.class {
             ErrorClass::Broken => self.actions.push_back(Action::Alarm(Alarm::LedgerBroken(message))),
+            ErrorClass::Inconsistent => {
+                self.routing.bar();
+                self.actions.push_back(Action::Alarm(Alarm::Inconsistent(message)));
+            }
             ErrorClass::Unrecognised | ErrorClass::Fault | ErrorClass::Taken => {
                 self.actions.push_back(Action::Alarm(Alarm::LedgerUnrecognised(message)));
             }

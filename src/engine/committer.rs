@@ -59,7 +59,7 @@ impl<L: Ledger, B: Backlog> Connection<L, B> {
         if self.session.is_none() {
             // Nothing was sent yet, so nothing can be unknown.
             self.session = Some(self.connect().await.map_err(|error| match error.class {
-                ErrorClass::Broken | ErrorClass::Unrecognised => error,
+                ErrorClass::Broken | ErrorClass::Unrecognised | ErrorClass::Inconsistent => error,
                 _ => LedgerError { class: ErrorClass::Away, ..error },
             })?);
         }

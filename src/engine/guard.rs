@@ -54,7 +54,7 @@ impl<B: Backlog> Guard<B> {
         }
         match self.view().await {
             Some(view) if view.phase != Phase::Sealed => Err(LedgerError {
-                class: ErrorClass::Broken,
+                class: ErrorClass::Inconsistent,
                 message: format!(
                     "the ledger's gate is open, and the backlog of window {} is not sealed: was one of them restored \
                      from a snapshot? Look at `millrace maintenance status`",

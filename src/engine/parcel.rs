@@ -56,10 +56,15 @@ pub(super) fn placed((rank, handle): &(Rank, Handle)) -> Placed {
 
 /// A parcel as the backlog takes it.
 pub(super) fn spooled((rank, handle): &(Rank, Handle)) -> Spooled {
+    // A malformed message that was parked before it came again is still known by its message's name.
+    let message_id = match &*handle.entry {
+        Entry::Malformed(malformed) if handle.message_id.is_empty() => malformed.id.as_str().trim_start_matches('!'),
+        _ => &handle.message_id,
+    };
     Spooled {
         rank: *rank,
         entry: Arc::clone(&handle.entry),
-        message_id: handle.message_id.clone(),
+        message_id: message_id.to_owned(),
         sent_at_ms: handle.sent_at_ms,
     }
 }

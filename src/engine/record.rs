@@ -222,6 +222,7 @@ fn alarmed(alarm: &Alarm) {
         Alarm::InboxRefused(_) => Counted::InboxRefused,
         Alarm::CustomerStuck(..) => Counted::CustomerStuck,
         Alarm::OrderStalls(..) => Counted::OrderStalls,
+        Alarm::Inconsistent(_) => Counted::Inconsistent,
         Alarm::BacklogBroken(_) => Counted::BacklogBroken,
         Alarm::LocksAway(_) => Counted::LocksAway,
         Alarm::Blocked(_) => Counted::Blocked,
@@ -242,6 +243,7 @@ fn alarmed(alarm: &Alarm) {
         Alarm::OrderStalls(order, stalls) => {
             tracing::error!(%order, stalls, "ALARM: an order keeps running into timeouts; it is tried alone");
         }
+        Alarm::Inconsistent(reason) => tracing::error!(reason, "ALARM: ledger and backlog contradict each other"),
         Alarm::BacklogBroken(reason) => tracing::error!(reason, "ALARM: the backlog's deployment is broken"),
         Alarm::LocksAway(reason) => tracing::warn!(reason, "ALARM: the locks are away; the ledger alone keeps order"),
         Alarm::Blocked(customer) => {

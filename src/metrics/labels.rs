@@ -1,7 +1,7 @@
 //! The values of every label. Each is one of an enum, so that a label never grows by what a message contains, and
 //! every series exists from the start: `rate()` sees the first error too.
 
-use crate::backlog::ErrorClass as BacklogErrorClass;
+use crate::backlog::{ErrorClass as BacklogErrorClass, Limit};
 use crate::inbox::InboxErrorClass;
 use crate::ledger::{CaseKind, ErrorClass};
 use crate::outcome::Outcome;
@@ -119,6 +119,8 @@ label! {
         BacklogBroken = "backlog_broken",
         /// A customer was blocked by an order that failed by its own fault.
         Blocked = "blocked",
+        /// The ledger's gate is open beside a backlog that is not sealed: one of them was restored from a snapshot.
+        Inconsistent = "inconsistent",
     }
 }
 
@@ -128,7 +130,29 @@ label!("route": Route [Direct, Spool, Hold, Probing, HalfOpen]);
 label!("phase": Phase [Starting, Running, Stopping]);
 label!("class": BacklogErrorClass [Away, Broken, Unrecognised]);
 label!("class": InboxErrorClass [Throttled, Away, Refused]);
-label!("class": ErrorClass [Retry, Timeout, Unknown, Away, Fault, Taken, Broken, Unrecognised]);
+label!("class": ErrorClass [Retry, Timeout, Unknown, Away, Fault, Taken, Broken, Unrecognised, Inconsistent]);
+
+/// What limits the drain; none while nobody drains.
+impl Labels for Option<Limit> {
+    const NAMES: &'static [&'static str] = &["limit"];
+
+    fn all() -> Vec<Self> {
+        let limits = [Limit::DatabaseLatency, Limit::Ceiling, Limit::HotCustomer, Limit::LedgerAway, Limit::RampUp];
+        limits.into_iter().chain([Limit::Empty]).map(Some).chain([None]).collect()
+    }
+
+    fn texts(self) -> Vec<&'static str> {
+        vec![match self {
+            Some(Limit::DatabaseLatency) => "database_latency",
+            Some(Limit::Ceiling) => "ceiling",
+            Some(Limit::HotCustomer) => "hot_customer",
+            Some(Limit::LedgerAway) => "ledger_away",
+            Some(Limit::RampUp) => "ramp_up",
+            Some(Limit::Empty) => "empty",
+            None => "nobody_drains",
+        }]
+    }
+}
 
 /// A server that requests are made to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::backlog::{Depth, Drainer, Limit};
 use crate::window::{Epoch, Notice, Phase, PhaseView};
 
+/// Rates that are shown are those of the last seconds.
+pub const RATES_OVER: Duration = Duration::from_secs(10);
+
 /// The backlog at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BacklogStatus {

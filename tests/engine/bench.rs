@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use millrace::backlog::AnyBacklog;
+use millrace::backlog;
 use millrace::config::Config;
 use millrace::core::{Report, Settings};
 use millrace::engine::{Broken, Engine, Role};
@@ -150,7 +150,7 @@ impl Bench {
             inbox: Sqs::new(&self.sqs.sdk_config(), &config.inbox),
             locks: locks::open(&config.locks).unwrap(),
             ledger: ledger::open(config).unwrap(),
-            backlog: None::<AnyBacklog>,
+            backlog: backlog::open(config).unwrap(),
             unbound: None,
             role: Role::Live,
             settings: Settings::from(config),

@@ -103,6 +103,60 @@ async fn a_drainer_that_stands_still_through_the_reopening_changes_nothing() {
     site.until_verified(&load, Duration::from_secs(100)).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_seal_is_taken_back_when_the_ledger_goes_away() {
+    sealing_without_ledger(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_seal_is_taken_back_when_the_ledger_goes_away_and_the_drainer_dies() {
+    sealing_without_ledger(true).await;
+}
+
+/// The ledger's server stops while the backlog is sealing, with orders in it: orders are accepted again long before it
+/// is back, and then the same `end` finishes.
+async fn sealing_without_ledger(drainer_dies: bool) {
+    let _turn = alone().await;
+    let mut random = Random::seeded();
+    let (mut ledger_server, backlog_server) = (postgres::Server::start().await, postgres::Server::start().await);
+    let redis = redis::Server::start().await;
+    let (ledger, backlog) = (ledger_server.create("ledger").await, backlog_server.create("backlog").await);
+    let sections = format!(
+        "[backlog]\nurl = \"{backlog}\"\nlook = \"2s\"\nlock_timeout = \"500ms\"\nstatement_timeout = \"1s\"\n\
+         [maintenance]\nrate_max = 50\nlease = \"4s\"\nseal_limit = \"2m\"\nseal_depth = 2000"
+    );
+    let site = Site::with("gapless", gapless().await, &ledger, &redis.url(), "seal", &sections).await;
+    let load = Load::blocks(10, 100, 50, true, site.folder.path(), &mut random);
+    let mut workers: Vec<Worker> = (0..2).map(|_| site.worker()).collect();
+    let (early, late) = load.messages().split_at(load.messages().len() * 9 / 10);
+    done(&site, &["maintenance", "begin", "--reason", "a test", "--actor", "test"]).await;
+    site.queue.send(early).await;
+    backlog_until(&site, "it is spooled", |backlog| backlog["appended"].as_u64() >= Some(850)).await;
+
+    let finishing = async { site.command_within(END, &["maintenance", "end", "--actor", "test"]).await };
+    let failing = async {
+        let drains = |backlog: &Value| backlog["phase"] == "sealing" && backlog["drainer"]["owner"].is_string();
+        let sealing = backlog_until(&site, "it is sealing", drains).await;
+        let owner = sealing["drainer"]["owner"].as_str().unwrap();
+        let drainer = workers.iter_mut().find(|worker| owner.starts_with(&format!("{}-", worker.id()))).unwrap();
+        if drainer_dies {
+            drainer.kill().await;
+        }
+        ledger_server.stop_fast().await;
+        let taken_back = |backlog: &Value| backlog["phase"] == "spooling";
+        let before = backlog_until(&site, "the seal is taken back", taken_back).await;
+        assert!(before["rows"].as_u64() > Some(0), "VOID: nothing was left when the ledger stopped");
+        site.queue.send(late).await;
+        let accepted = before["appended"].as_u64().map(|appended| appended + 90);
+        let accepts = |backlog: &Value| backlog["appended"].as_u64() >= accepted;
+        backlog_until(&site, "orders are accepted", accepts).await;
+        ledger_server.start_again().await;
+    };
+    let (said, ()) = tokio::join!(finishing, failing);
+    assert_eq!(said.code, Some(0), "{said}");
+    site.until_verified(&load, Duration::from_secs(100)).await;
+}
+
 /// Asks for the backlog's status until it is as it should be.
 async fn backlog_until(site: &Site, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
     let deadline = Instant::now() + PATIENCE;

@@ -98,8 +98,10 @@ impl Work for Count {
         let (appended, removed) = (count(column(&row, 0)?)?, count(column(&row, 1)?)?);
         let left = appended.checked_sub(removed);
         let oldest: Option<&str> = column(&row, 2)?;
+        let left = left.ok_or_else(|| broken(format!("{removed} rows of {appended} were removed")))?;
         Ok(Depth {
-            rows: left.ok_or_else(|| broken(format!("{removed} rows of {appended} were removed")))?,
+            // Somebody may have deleted rows by hand, which nobody counted: an empty table is empty.
+            rows: if oldest.is_some() { left } else { 0 },
             appended,
             removed,
             oldest: oldest.map(time).transpose()?,

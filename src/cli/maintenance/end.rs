@@ -13,7 +13,7 @@ use crate::cli::backlog::advisor::Advisor;
 use crate::cli::backlog::show::Show;
 use crate::cli::{DONE, FAILED, MISUSED, actor};
 use crate::config::{Config, Maintenance};
-use crate::status::backlog::{BacklogStatus, Looks};
+use crate::status::backlog::{BacklogStatus, Looks, RATES_OVER};
 use crate::window::{End, Epoch, Gate, Next, Notice, Phase, Stop};
 
 /// How long a store that does not answer is asked before anything was changed, without `--wait`.
@@ -25,9 +25,6 @@ const PATIENCE: Duration = Duration::from_mins(5);
 /// How often is looked while nothing is to be done, and while the backlog is sealed.
 const LOOK: Duration = Duration::from_millis(500);
 const LOOK_SEALING: Duration = Duration::from_millis(200);
-
-/// Rates are those of the last seconds.
-const RATES_OVER: Duration = Duration::from_secs(10);
 
 /// Arguments of `millrace maintenance end`.
 #[derive(Debug, clap::Args)]

@@ -97,7 +97,7 @@ async fn wait_for_turn(turn: &Mutex<()>, limit: Duration) -> Result<MutexGuard<'
 /// A commit that fails for want of a disk may have reached it.
 fn uncommitted(error: LedgerError) -> LedgerError {
     match error.class {
-        ErrorClass::Away | ErrorClass::Broken | ErrorClass::Unrecognised => {
+        ErrorClass::Away | ErrorClass::Broken | ErrorClass::Unrecognised | ErrorClass::Inconsistent => {
             LedgerError { class: ErrorClass::Unknown, ..error }
         }
         _ => error,

@@ -241,3 +241,13 @@ fn what_limits_it_is_told() {
     desk.commit_fails(commits(&actions)[0].slot, ErrorClass::Away);
     assert_eq!(desk.core.snapshot().pace.unwrap().limited_by, Limit::LedgerAway);
 }
+
+#[test]
+fn a_drain_that_may_hold_little_still_reads() {
+    for messages_max in [1, 2, 300, 4_000] {
+        let mut config = millrace::config::Config::new("https://queue", "sqlite:///tmp/ledger");
+        config.maintenance.messages_max = messages_max;
+        let desk = desk(|settings| *settings = Settings::of_drain(&config));
+        assert!(!desk.polls.is_empty(), "it reads nothing with messages_max = {messages_max}");
+    }
+}

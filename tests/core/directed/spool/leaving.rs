@@ -47,3 +47,21 @@ fn what_was_believed_of_the_ledger_is_forgotten() {
     let actions = window_ends(&mut desk);
     assert_eq!(runs(&actions), [[1]], "it is tried, not parked");
 }
+
+#[test]
+fn an_open_gate_beside_an_unsealed_backlog_never_leads_to_the_backlog() {
+    let mut desk = desk_of(1, |_| {});
+    desk.deliver(vec![order(1, "a", 1)]);
+    let actions = desk.commit_fails(0, ErrorClass::Inconsistent);
+    assert!(matches!(alarms(&actions)[..], [Alarm::Inconsistent(_)]), "{actions:?}");
+    // By the backlog's word this worker would spool, beside others that commit: it asks the ledger alone.
+    let actions = [actions, desk.pass(Duration::from_mins(1))].concat();
+    assert_eq!((looks(&actions), probes(&actions)), (0, 1), "{actions:?}");
+    let again = desk.wrote(0, Written::Probe(Err(error(ErrorClass::Inconsistent))));
+    let again = [again, desk.pass(Duration::from_mins(1))].concat();
+    assert_eq!((looks(&again), probes(&again)), (0, 1), "{again:?}");
+    // A window begins: from now on the backlog's word counts.
+    desk.wrote(0, Written::Probe(Ok(Gate::Closed)));
+    assert_eq!(looks(&desk.pass(Duration::from_mins(1))), 1);
+    assert_eq!(appends(&desk.look(Some(7))), [(0, 7, vec![1])]);
+}
