@@ -8,6 +8,7 @@ mod bad_input;
 mod bounds;
 mod conflicts;
 mod decisions;
+mod drains;
 mod duplicates;
 mod early;
 mod effects;
