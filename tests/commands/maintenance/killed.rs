@@ -155,6 +155,16 @@ async fn a_begin_beside_an_end() {
     .await;
 }
 
+#[tokio::test]
+async fn two_ends_at_once() {
+    let site = Site::new((Kind::Sqlite, Kind::Sqlite)).await;
+    taking_turns(&site, |site| {
+        site.done(&["maintenance", "begin", "--reason", "upgrade"]);
+        [Operator::Ends(Box::new(site.ending())), Operator::Ends(Box::new(site.ending()))]
+    })
+    .await;
+}
+
 /// As processes: whoever is overtaken says so, and the window is on or over in the end.
 #[tokio::test]
 async fn two_operators_type_at_once() {
