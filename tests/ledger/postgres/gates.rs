@@ -1,9 +1,11 @@
 //! The gate inside every write.
 
-use millrace::ledger::{Case, CaseKind, CaseVerdict, Found, Gate, ParkVerdict, Session, Verdict};
-use millrace::order::Ordering;
+use millrace::ledger::decisions::{Decision, Decisions as _};
+use millrace::ledger::{Case, CaseKind, CaseVerdict, Found, Gate, Ledger as _, ParkVerdict, Session, Verdict};
+use millrace::order::{CustomerId, Ordering};
 
 use super::{Barrier, World, commit_beside, committed, live, park_beside, parked};
+use crate::ledger::contract::decisions::case as id_of;
 
 impl World {
     async fn every_write_is_refused(&self) {
@@ -99,4 +101,38 @@ async fn writes_that_wait_for_a_close_are_refused_by_it() {
         assert_eq!(quarantine.await.unwrap().unwrap(), CaseVerdict::GateClosed);
         assert_eq!(world.value("SELECT count(*) FROM customers").await, "0");
     }
+}
+
+#[tokio::test]
+async fn decisions_that_wait_for_a_close_are_refused_by_it() {
+    let world = World::new(Ordering::Gapless).await;
+    let mut session = world.session().await;
+    let head = case(&world, "ann", 1, true);
+    assert_eq!(session.quarantine(&head).await.unwrap(), CaseVerdict::Quarantined);
+    // Bob's first number never comes.
+    session.park(&[world.order("bob", 2)]).await.unwrap();
+    let replacement = world.named("other", "ann", 1);
+    let id = id_of(&head.placed);
+    let desk = async || world.ledger.decisions().await.unwrap();
+    let (mut retry, mut replace, mut skip, mut gap) = (desk().await, desk().await, desk().await, desk().await);
+    let closing = Barrier::hold(&world, "UPDATE gate SET state = 'CLOSED', epoch = 1").await;
+    let said = async {
+        let bob = CustomerId::new("bob");
+        let retry = retry.retry(&id, "op");
+        let replace = replace.replace(&id, &replacement, "op");
+        let skip = skip.skip(&id, "given up", "op");
+        let gap = gap.skip_gap(&bob, 1, "lost", "op");
+        let said = tokio::join!(retry, replace, skip, gap);
+        [said.0, said.1, said.2, said.3].map(Result::unwrap)
+    };
+    let close = async {
+        world.waiting(4).await;
+        closing.let_go().await;
+    };
+    let (said, ()) = tokio::join!(said, close);
+    assert_eq!(said, [const { Decision::GateClosed }; 4]);
+    let written = "SELECT (SELECT count(*) FROM decisions) + (SELECT count(*) FROM tombstones)";
+    assert_eq!(world.value(written).await, "0");
+    assert_eq!(world.value("SELECT blocked_by FROM customers WHERE customer_id = 'ann'").await, id);
+    world.check().await;
 }
