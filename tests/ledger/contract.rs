@@ -10,6 +10,7 @@ pub(crate) mod fifo;
 pub(crate) mod gate;
 pub(crate) mod look_up;
 pub(crate) mod model;
+pub(crate) mod names;
 pub(crate) mod none;
 pub(crate) mod orders;
 pub(crate) mod park;
@@ -104,6 +105,10 @@ macro_rules! contract {
                 a_malformed_head_is_skipped_by_its_message, a_malformed_head_is_replaced_in_its_group,
                 below_the_mark_nothing_comes_back, above_the_mark_it_takes_its_place,
                 a_place_at_the_queue_before_is_over, a_copy_further_behind_moves_to_its_place, without_order_each_has_a_place_of_its_own,
+            }
+            names {
+                a_skipped_name_is_not_committed, a_skipped_name_means_one_content,
+                what_is_parked_under_a_skipped_name_is_kept,
             }
             sweep {
                 what_stands_next_is_found, copies_of_ended_orders_are_removed, a_conflict_is_no_copy,

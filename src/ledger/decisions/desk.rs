@@ -176,8 +176,8 @@ pub(in crate::ledger) struct Tombstone<'a> {
     pub(in crate::ledger) customer: &'a str,
     /// Which.
     pub(in crate::ledger) position: u64,
-    /// The order that has its end by it.
-    pub(in crate::ledger) order_id: Option<&'a str>,
+    /// The order that has its end by it: its name, and which content.
+    pub(in crate::ledger) order: Option<(&'a str, &'a [u8])>,
     /// Why.
     pub(in crate::ledger) reason: &'a str,
     /// Who decided.

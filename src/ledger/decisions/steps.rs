@@ -135,15 +135,15 @@ async fn skip<D: Desk>(
             row.parked = row.parked.saturating_sub(1);
         }
         // Another order has the name, or is about to: it is not this one that has its end.
-        let is_free = known.committed.is_none() && (copy || known.parked.is_none());
+        let is_free = known.committed.is_none() && known.skipped.is_none() && (copy || known.parked.is_none());
         row.last_position += 1;
         row.blocked_by = None;
         if ordering == Ordering::Fifo {
             row.mark = row.mark.max(case.entry.rank);
         }
         position = Some(row.last_position);
-        let order_id = is_free.then_some(order_id);
-        desk.bury(&Tombstone { customer: name, position: row.last_position, order_id, reason, actor }).await?;
+        let order = is_free.then_some((order_id, &case.entry.digest[..]));
+        desk.bury(&Tombstone { customer: name, position: row.last_position, order, reason, actor }).await?;
         desk.store(name, row).await?;
     }
     desk.release(id).await?;
@@ -197,7 +197,7 @@ async fn skip_gap<D: Desk>(
         ));
     }
     row.last_position = next;
-    desk.bury(&Tombstone { customer, position: next, order_id: None, reason, actor }).await?;
+    desk.bury(&Tombstone { customer, position: next, order: None, reason, actor }).await?;
     desk.store(customer, &row).await?;
     let (position, reason) = (Some(next), Some(reason));
     let record = Record {

@@ -18,10 +18,10 @@ WITH mr_gate AS MATERIALIZED (
                     generate_series(1, cardinality($5::integer[])))
          AS o (run, rank, order_id, digest, currency, total_minor, placed_at, body, number)
 ), mr_known AS MATERIALIZED (
-    -- A NULL digest: a tombstone names the order, and has the last word.
+    -- A NULL digest: a tombstone names the order, whatever its content.
     SELECT o.order_id, o.digest FROM orders o WHERE o.order_id = ANY ($7::text[])
     UNION ALL
-    SELECT t.order_id, NULL FROM tombstones t WHERE t.order_id = ANY ($7::text[]) AND t.order_id IS NOT NULL
+    SELECT t.order_id, t.digest FROM tombstones t WHERE t.order_id = ANY ($7::text[]) AND t.order_id IS NOT NULL
 ), mr_fresh AS MATERIALIZED (
     SELECT o.run, o.rank, o.number,
            row_number() OVER (PARTITION BY o.run ORDER BY o.number) AS step

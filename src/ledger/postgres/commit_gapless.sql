@@ -46,9 +46,21 @@ WITH mr_gate AS MATERIALIZED (
                                WHERE p.customer_id = c.customer_id AND p.ord = c.position::numeric) AS other
         FROM mr_copy c) r
     WHERE other
-), mr_go AS MATERIALIZED (
+), mr_fit AS MATERIALIZED (
     SELECT run, customer_id, after, parked FROM mr_next
     WHERE NOT EXISTS (SELECT FROM mr_rival r WHERE r.customer_id = mr_next.customer_id)
+), mr_first AS MATERIALIZED (
+    SELECT r.run, r.customer_id, r.after FROM mr_run r
+    WHERE r.before = 0 AND EXISTS (SELECT FROM mr_gate)
+      AND NOT EXISTS (SELECT FROM mr_locked l WHERE l.customer_id = r.customer_id)
+), mr_tomb AS MATERIALIZED (
+    SELECT t.order_id FROM tombstones t WHERE t.order_id = ANY ($7::text[]) AND t.order_id IS NOT NULL
+), mr_buried AS MATERIALIZED (
+    -- A name that a tombstone has is taken, as one is that an order has: nothing of the batch is written.
+    SELECT o.order_id FROM mr_order o JOIN mr_tomb USING (order_id)
+    WHERE o.run IN (SELECT run FROM mr_fit) OR o.run IN (SELECT run FROM mr_first)
+), mr_go AS MATERIALIZED (
+    SELECT run, customer_id, after, parked FROM mr_fit WHERE NOT EXISTS (SELECT FROM mr_buried)
 ), mr_unparked AS (
     DELETE FROM parked_orders p
     WHERE p.order_id = ANY (ARRAY (SELECT order_id FROM mr_copy))
@@ -70,9 +82,8 @@ WITH mr_gate AS MATERIALIZED (
 ), mr_new AS (
     -- A customer's first order has no row to lock; whoever inserts it first wins.
     INSERT INTO customers (customer_id, last_position)
-    SELECT r.customer_id, r.after FROM mr_run r
-    WHERE r.before = 0 AND EXISTS (SELECT FROM mr_gate)
-      AND NOT EXISTS (SELECT FROM mr_locked l WHERE l.customer_id = r.customer_id)
+    SELECT r.customer_id, r.after FROM mr_first r
+    WHERE NOT EXISTS (SELECT FROM mr_buried)
     ORDER BY r.customer_id
     ON CONFLICT DO NOTHING
     RETURNING customer_id, last_position, parked
@@ -114,6 +125,7 @@ WITH mr_gate AS MATERIALIZED (
 )
 SELECT CASE
            WHEN NOT EXISTS (SELECT FROM mr_gate) THEN 'gate closed'
+           WHEN EXISTS (SELECT FROM mr_buried) THEN 'buried'
            WHEN k.customer_id IS NOT NULL THEN 'committed'
            WHEN l.last_position > r.before THEN 'behind'
            WHEN l.blocked_by IS NOT NULL THEN 'blocked'

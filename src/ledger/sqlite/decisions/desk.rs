@@ -174,9 +174,11 @@ impl Desk for SqliteDesk<'_> {
     }
 
     async fn bury(&mut self, tombstone: &Tombstone<'_>) -> Result<(), LedgerError> {
-        let sql = "INSERT INTO tombstones (customer_id, position, order_id, reason, actor) VALUES (?1, ?2, ?3, ?4, ?5)";
-        let query = sqlx::query(sql).bind(tombstone.customer).bind(number(tombstone.position)).bind(tombstone.order_id);
-        self.run(query.bind(tombstone.reason).bind(tombstone.actor)).await
+        let sql = "INSERT INTO tombstones (customer_id, position, order_id, digest, reason, actor)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let (order_id, digest) = tombstone.order.unzip();
+        let query = sqlx::query(sql).bind(tombstone.customer).bind(number(tombstone.position)).bind(order_id);
+        self.run(query.bind(digest).bind(tombstone.reason).bind(tombstone.actor)).await
     }
 
     async fn record(&mut self, record: &Record<'_>) -> Result<(), LedgerError> {
