@@ -22,13 +22,25 @@ WITH mr_gate AS MATERIALIZED (
     FROM ROWS FROM (unnest($2::text[]), unnest($3::bigint[]), unnest($4::bigint[]),
                     generate_series(1, cardinality($2::text[]))) AS r (customer_id, before, after, run)
 ), mr_locked AS MATERIALIZED (
-    SELECT l.customer_id, l.last_position, l.parked, l.blocked_by FROM customers l
+    SELECT l.customer_id, l.last_position, l.parked, l.blocked_by, l.xmin AS version FROM customers l
     WHERE l.customer_id = ANY ($2::text[]) AND EXISTS (SELECT FROM mr_gate)
     ORDER BY l.customer_id
     FOR UPDATE OF l SKIP LOCKED
+), mr_old AS MATERIALIZED (
+    -- As the snapshot shows them. `xmin` names the version of the row. Only customers that have parked orders, which
+    -- are few.
+    SELECT c.customer_id, c.xmin AS version FROM customers c
+    WHERE c.customer_id = ANY (ARRAY (SELECT customer_id FROM mr_locked WHERE parked > 0))
+), mr_stale AS MATERIALIZED (
+    -- parked_orders is read from the snapshot, so it must be the one of the locked row: what was parked since, and
+    -- acked, may be for one of the places. The run is tried again.
+    SELECT l.customer_id FROM mr_locked l
+    WHERE l.parked > 0
+      AND NOT EXISTS (SELECT FROM mr_old o WHERE o.customer_id = l.customer_id AND o.version = l.version)
 ), mr_next AS MATERIALIZED (
     SELECT r.run, r.customer_id, r.after, l.parked FROM mr_run r JOIN mr_locked l USING (customer_id)
     WHERE l.last_position = r.before AND l.blocked_by IS NULL
+      AND NOT EXISTS (SELECT FROM mr_stale s WHERE s.customer_id = l.customer_id)
 ), mr_order AS MATERIALIZED (
     SELECT run, position, order_id, digest, currency, total_minor, placed_at, body, number
     FROM ROWS FROM (unnest($5::integer[]), unnest($6::bigint[]), unnest($7::text[]), unnest($8::bytea[]),
@@ -130,6 +142,7 @@ SELECT CASE
            WHEN l.last_position > r.before THEN 'behind'
            WHEN l.blocked_by IS NOT NULL THEN 'blocked'
            WHEN EXISTS (SELECT FROM mr_rival v WHERE v.customer_id = r.customer_id) THEN 'ahead'
+           WHEN l.last_position = r.before THEN 'locked'
            WHEN l.last_position < r.before OR (s.customer_id IS NULL AND r.before > 0) THEN 'ahead'
            ELSE 'locked'
        END,
