@@ -3,11 +3,11 @@
 use sqlx::Row as _;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 
-use crate::ledger::LedgerError;
 use crate::ledger::decisions::desk::{
     Customer, Desk, End, Filed, Holder, Known, Made, Record, Skipped, Tombstone, time,
 };
 use crate::ledger::sqlite::{errors, gate, rank};
+use crate::ledger::{Gate, LedgerError};
 use crate::order::{Order, Rank};
 
 /// A transaction that is open.
@@ -46,8 +46,13 @@ impl SqliteDesk<'_> {
 }
 
 impl Desk for SqliteDesk<'_> {
-    async fn gate(&mut self) -> Result<bool, LedgerError> {
-        gate::open_or_draining(self.0).await
+    async fn gate(&mut self) -> Result<Gate, LedgerError> {
+        gate::read(self.0, None).await
+    }
+
+    async fn ordering(&mut self) -> Result<Option<String>, LedgerError> {
+        let sql = "SELECT ordering FROM ledger_source WHERE id = 1";
+        self.first(sqlx::query(sql)).await?.map(|row| row.try_get(0).map_err(errors::error)).transpose()
     }
 
     async fn entry(&mut self, id: &str, _locked: bool) -> Result<Option<Filed>, LedgerError> {
