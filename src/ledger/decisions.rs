@@ -1,6 +1,6 @@
 //! What a person decides about quarantined entries and missing numbers.
 //!
-//! Decisions are gated like parked runs (open or draining), take the customer's row lock like every other write, and
+//! Decisions are gated like parked runs (open or draining; a missing number: open), take the customer's row lock like every other write, and
 //! may be repeated. Each leaves a row in `decisions`, with the entry as it was, so that nothing is lost.
 
 use std::future::Future;
@@ -49,7 +49,8 @@ pub trait Decisions: Send {
     ) -> impl Future<Output = Result<Decision, LedgerError>> + Send;
 
     /// `gapless`: the number `position` of the customer will never come: a tombstone takes its place. Only the number
-    /// that stands next, of a customer that is not blocked, and only while no order is parked for it.
+    /// that stands next, of a customer that is not blocked, and only while no order is parked for it and others wait
+    /// behind it. Not while the gate drains: the number may still be in the backlog.
     fn skip_gap(
         &mut self,
         customer: &CustomerId,

@@ -7,9 +7,11 @@ pub(crate) mod decisions_queued;
 pub(crate) mod drain;
 pub(crate) mod effects;
 pub(crate) mod fifo;
+pub(crate) mod gaps;
 pub(crate) mod gate;
 pub(crate) mod look_up;
 pub(crate) mod model;
+pub(crate) mod names;
 pub(crate) mod none;
 pub(crate) mod orders;
 pub(crate) mod park;
@@ -91,12 +93,12 @@ macro_rules! contract {
                 the_blocked_place_is_taken,
             }
             decisions {
-                a_retried_head_goes_first, a_retried_entry_may_fail_again, what_never_was_is_unknown,
+                a_retried_head_goes_first, a_retried_entry_may_fail_again, what_never_was_is_unknown, the_ordering_is_the_ledgers_own,
                 a_closed_gate_decides_nothing, a_skipped_head_is_ended, skipping_takes_the_parked_copy,
                 a_name_that_another_order_has_is_not_ended, an_entry_aside_only_leaves,
                 a_conflict_is_retried_where_its_place_is_free, a_taken_place_is_refused, a_head_is_replaced,
                 a_replacement_has_to_fit, a_replaced_message_gets_its_own_place, what_decodes_by_now_is_retried,
-                what_is_parked_meanwhile_is_not_lost, a_missing_number_is_left_empty, a_missing_number_has_to_be_next,
+                what_is_parked_meanwhile_is_not_lost,
                 entries_are_listed_and_shown,
             }
             decisions_queued {
@@ -104,6 +106,14 @@ macro_rules! contract {
                 a_malformed_head_is_skipped_by_its_message, a_malformed_head_is_replaced_in_its_group,
                 below_the_mark_nothing_comes_back, above_the_mark_it_takes_its_place,
                 a_place_at_the_queue_before_is_over, a_copy_further_behind_moves_to_its_place, without_order_each_has_a_place_of_its_own,
+            }
+            gaps {
+                a_missing_number_is_left_empty, a_missing_number_has_to_be_next,
+                a_missing_number_has_to_be_missed,
+            }
+            names {
+                a_skipped_name_is_not_committed, a_skipped_name_means_one_content,
+                what_is_parked_under_a_skipped_name_is_kept,
             }
             sweep {
                 what_stands_next_is_found, copies_of_ended_orders_are_removed, a_conflict_is_no_copy,

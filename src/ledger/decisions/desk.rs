@@ -5,13 +5,16 @@
 
 use std::future::Future;
 
-use crate::ledger::LedgerError;
+use crate::ledger::{Gate, LedgerError};
 use crate::order::{Order, Rank};
 
 /// The tables, inside a transaction that is rolled back unless the decision is done.
 pub(in crate::ledger) trait Desk: Send {
-    /// Whether the gate is open or draining; holds it as it is until the transaction ends.
-    fn gate(&mut self) -> impl Future<Output = Result<bool, LedgerError>> + Send;
+    /// What the gate is; unless it is closed, holds it as it is until the transaction ends.
+    fn gate(&mut self) -> impl Future<Output = Result<Gate, LedgerError>> + Send;
+
+    /// How the ledger orders, once an engine is bound to it.
+    fn ordering(&mut self) -> impl Future<Output = Result<Option<String>, LedgerError>> + Send;
 
     /// The entry; `locked`: nobody else changes it until the transaction ends.
     fn entry(&mut self, id: &str, locked: bool) -> impl Future<Output = Result<Option<Filed>, LedgerError>> + Send;
@@ -176,8 +179,8 @@ pub(in crate::ledger) struct Tombstone<'a> {
     pub(in crate::ledger) customer: &'a str,
     /// Which.
     pub(in crate::ledger) position: u64,
-    /// The order that has its end by it.
-    pub(in crate::ledger) order_id: Option<&'a str>,
+    /// The order that has its end by it: its name, and which content.
+    pub(in crate::ledger) order: Option<(&'a str, &'a [u8])>,
     /// Why.
     pub(in crate::ledger) reason: &'a str,
     /// Who decided.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Decision;
 use super::desk::{Customer, Desk, End, Filed, Made, Record, Tombstone};
 use super::place::{self, Put, Stop};
-use crate::ledger::LedgerError;
+use crate::ledger::{Gate, LedgerError};
 use crate::order::{CustomerId, Order, Ordering, Rank};
 
 /// What is decided, and by whom.
@@ -30,15 +30,31 @@ pub(in crate::ledger) async fn decide<D: Desk>(
     question: Question<'_>,
     actor: &str,
 ) -> Result<Decision, LedgerError> {
-    if !desk.gate().await? {
+    let gate = desk.gate().await?;
+    if gate == Gate::Closed {
         return Ok(Decision::GateClosed);
+    }
+    // Under another ordering the same entry would have another place.
+    if let Some(own) = desk.ordering().await?
+        && own != ordering.to_string()
+    {
+        return Ok(Decision::Refused(format!(
+            "inbox.ordering is {ordering} here, and the ledger is ordered by {own}: decide with the settings that the \
+             engine has"
+        )));
     }
     let decided = match question {
         Question::Retry(id) => put_back(desk, ordering, id, None, actor).await,
         Question::Replace(id, order) => put_back(desk, ordering, id, Some(order), actor).await,
         Question::Skip(id, reason) => skip(desk, ordering, id, reason, actor).await,
         Question::SkipGap(customer, position, reason) => {
-            skip_gap(desk, ordering, customer.as_str(), position, reason, actor).await
+            if ordering == Ordering::Gapless {
+                skip_gap(desk, gate, customer.as_str(), position, reason, actor).await
+            } else {
+                Err(Stop::Refused(format!(
+                    "only inbox.ordering = gapless has numbers that can be missing, and this is {ordering}"
+                )))
+            }
         }
     };
     match decided {
@@ -135,15 +151,15 @@ async fn skip<D: Desk>(
             row.parked = row.parked.saturating_sub(1);
         }
         // Another order has the name, or is about to: it is not this one that has its end.
-        let is_free = known.committed.is_none() && (copy || known.parked.is_none());
+        let is_free = known.committed.is_none() && known.skipped.is_none() && (copy || known.parked.is_none());
         row.last_position += 1;
         row.blocked_by = None;
         if ordering == Ordering::Fifo {
             row.mark = row.mark.max(case.entry.rank);
         }
         position = Some(row.last_position);
-        let order_id = is_free.then_some(order_id);
-        desk.bury(&Tombstone { customer: name, position: row.last_position, order_id, reason, actor }).await?;
+        let order = is_free.then_some((order_id, &case.entry.digest[..]));
+        desk.bury(&Tombstone { customer: name, position: row.last_position, order, reason, actor }).await?;
         desk.store(name, row).await?;
     }
     desk.release(id).await?;
@@ -155,18 +171,13 @@ async fn skip<D: Desk>(
 
 async fn skip_gap<D: Desk>(
     desk: &mut D,
-    ordering: Ordering,
+    gate: Gate,
     customer: &str,
     position: u64,
     reason: &str,
     actor: &str,
 ) -> Result<Decision, Stop> {
     let refused = |why: String| Err(Stop::Refused(why));
-    if ordering != Ordering::Gapless {
-        return refused(format!(
-            "only inbox.ordering = gapless has numbers that can be missing, and this is {ordering}"
-        ));
-    }
     let Some(mut row) = desk.customer(customer, false).await? else {
         return refused(format!("nothing of customer {customer} has come yet, so nothing waits for a number of it"));
     };
@@ -196,8 +207,19 @@ async fn skip_gap<D: Desk>(
             "sequence {next} of customer {customer} has come: it is order {order}, parked, and the engine commits it"
         ));
     }
+    if row.parked == 0 {
+        return refused(format!(
+            "nothing of customer {customer} is parked, so nothing waits for sequence {next}: it may still come"
+        ));
+    }
+    if gate != Gate::Open {
+        return refused(format!(
+            "sequence {next} of customer {customer} may still lie in the backlog: leave it empty when the window is \
+             over, if it has not come by then"
+        ));
+    }
     row.last_position = next;
-    desk.bury(&Tombstone { customer, position: next, order_id: None, reason, actor }).await?;
+    desk.bury(&Tombstone { customer, position: next, order: None, reason, actor }).await?;
     desk.store(customer, &row).await?;
     let (position, reason) = (Some(next), Some(reason));
     let record = Record {

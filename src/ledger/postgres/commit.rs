@@ -229,6 +229,10 @@ fn verdict(row: &PgRow) -> Result<Verdict, LedgerError> {
         "behind" => Ok(Verdict::Behind(upto)),
         "ahead" => Ok(Verdict::Ahead { upto, parked }),
         "blocked" => Ok(Verdict::Blocked),
+        "buried" => {
+            let message = "a tombstone has the order_id of one of these orders; nothing was written".to_owned();
+            Err(LedgerError { class: ErrorClass::Taken, message })
+        }
         other => Err(unreadable("the verdict", &other)),
     }
 }

@@ -18,10 +18,10 @@ WITH mr_gate AS MATERIALIZED (
                     generate_series(1, cardinality($5::integer[])))
          AS o (run, rank, order_id, digest, currency, total_minor, placed_at, body, number)
 ), mr_known AS MATERIALIZED (
-    -- A NULL digest: a tombstone names the order, and has the last word.
+    -- A NULL digest: a tombstone names the order, whatever its content.
     SELECT o.order_id, o.digest FROM orders o WHERE o.order_id = ANY ($7::text[])
     UNION ALL
-    SELECT t.order_id, NULL FROM tombstones t WHERE t.order_id = ANY ($7::text[]) AND t.order_id IS NOT NULL
+    SELECT t.order_id, t.digest FROM tombstones t WHERE t.order_id = ANY ($7::text[]) AND t.order_id IS NOT NULL
 ), mr_fresh AS MATERIALIZED (
     SELECT o.run, o.rank, o.number,
            row_number() OVER (PARTITION BY o.run ORDER BY o.number) AS step
@@ -49,10 +49,11 @@ WITH mr_gate AS MATERIALIZED (
            OR (l.mark < r.low
                AND CASE WHEN $18::boolean
                    -- parked_orders is read from the snapshot, so it must be the one of the locked row.
+                   -- So are tombstones: a live run has the name that was skipped a moment ago.
                    THEN s.version = l.version
                         AND (SELECT p.ord FROM parked_orders p
                              WHERE p.customer_id = r.customer_id AND p.ord < r.first LIMIT 1) IS NULL
-                   ELSE l.parked = 0
+                   ELSE l.parked = 0 AND s.version = l.version
                    END))
 ), mr_copy AS MATERIALIZED (
     SELECT o.order_id, o.digest, g.customer_id FROM mr_order o JOIN mr_go g USING (run)
@@ -126,6 +127,8 @@ SELECT CASE
            WHEN l.customer_id IS NULL THEN 'locked'
            WHEN $4::boolean AND l.mark >= r.low THEN 'behind'
            WHEN l.blocked_by IS NOT NULL THEN 'blocked'
+           -- It stands next, by a row that is newer than the snapshot.
+           WHEN NOT $18::boolean AND l.parked = 0 THEN 'locked'
            ELSE 'ahead'
        END,
        coalesce(k.mark, l.mark, s.mark, 0)::text,

@@ -22,13 +22,25 @@ WITH mr_gate AS MATERIALIZED (
     FROM ROWS FROM (unnest($2::text[]), unnest($3::bigint[]), unnest($4::bigint[]),
                     generate_series(1, cardinality($2::text[]))) AS r (customer_id, before, after, run)
 ), mr_locked AS MATERIALIZED (
-    SELECT l.customer_id, l.last_position, l.parked, l.blocked_by FROM customers l
+    SELECT l.customer_id, l.last_position, l.parked, l.blocked_by, l.xmin AS version FROM customers l
     WHERE l.customer_id = ANY ($2::text[]) AND EXISTS (SELECT FROM mr_gate)
     ORDER BY l.customer_id
     FOR UPDATE OF l SKIP LOCKED
+), mr_old AS MATERIALIZED (
+    -- As the snapshot shows them. `xmin` names the version of the row. Only customers that have parked orders, which
+    -- are few.
+    SELECT c.customer_id, c.xmin AS version FROM customers c
+    WHERE c.customer_id = ANY (ARRAY (SELECT customer_id FROM mr_locked WHERE parked > 0))
+), mr_stale AS MATERIALIZED (
+    -- parked_orders is read from the snapshot, so it must be the one of the locked row: what was parked since, and
+    -- acked, may be for one of the places. The run is tried again.
+    SELECT l.customer_id FROM mr_locked l
+    WHERE l.parked > 0
+      AND NOT EXISTS (SELECT FROM mr_old o WHERE o.customer_id = l.customer_id AND o.version = l.version)
 ), mr_next AS MATERIALIZED (
     SELECT r.run, r.customer_id, r.after, l.parked FROM mr_run r JOIN mr_locked l USING (customer_id)
     WHERE l.last_position = r.before AND l.blocked_by IS NULL
+      AND NOT EXISTS (SELECT FROM mr_stale s WHERE s.customer_id = l.customer_id)
 ), mr_order AS MATERIALIZED (
     SELECT run, position, order_id, digest, currency, total_minor, placed_at, body, number
     FROM ROWS FROM (unnest($5::integer[]), unnest($6::bigint[]), unnest($7::text[]), unnest($8::bytea[]),
@@ -46,9 +58,21 @@ WITH mr_gate AS MATERIALIZED (
                                WHERE p.customer_id = c.customer_id AND p.ord = c.position::numeric) AS other
         FROM mr_copy c) r
     WHERE other
-), mr_go AS MATERIALIZED (
+), mr_fit AS MATERIALIZED (
     SELECT run, customer_id, after, parked FROM mr_next
     WHERE NOT EXISTS (SELECT FROM mr_rival r WHERE r.customer_id = mr_next.customer_id)
+), mr_first AS MATERIALIZED (
+    SELECT r.run, r.customer_id, r.after FROM mr_run r
+    WHERE r.before = 0 AND EXISTS (SELECT FROM mr_gate)
+      AND NOT EXISTS (SELECT FROM mr_locked l WHERE l.customer_id = r.customer_id)
+), mr_tomb AS MATERIALIZED (
+    SELECT t.order_id FROM tombstones t WHERE t.order_id = ANY ($7::text[]) AND t.order_id IS NOT NULL
+), mr_buried AS MATERIALIZED (
+    -- A name that a tombstone has is taken, as one is that an order has: nothing of the batch is written.
+    SELECT o.order_id FROM mr_order o JOIN mr_tomb USING (order_id)
+    WHERE o.run IN (SELECT run FROM mr_fit) OR o.run IN (SELECT run FROM mr_first)
+), mr_go AS MATERIALIZED (
+    SELECT run, customer_id, after, parked FROM mr_fit WHERE NOT EXISTS (SELECT FROM mr_buried)
 ), mr_unparked AS (
     DELETE FROM parked_orders p
     WHERE p.order_id = ANY (ARRAY (SELECT order_id FROM mr_copy))
@@ -70,9 +94,8 @@ WITH mr_gate AS MATERIALIZED (
 ), mr_new AS (
     -- A customer's first order has no row to lock; whoever inserts it first wins.
     INSERT INTO customers (customer_id, last_position)
-    SELECT r.customer_id, r.after FROM mr_run r
-    WHERE r.before = 0 AND EXISTS (SELECT FROM mr_gate)
-      AND NOT EXISTS (SELECT FROM mr_locked l WHERE l.customer_id = r.customer_id)
+    SELECT r.customer_id, r.after FROM mr_first r
+    WHERE NOT EXISTS (SELECT FROM mr_buried)
     ORDER BY r.customer_id
     ON CONFLICT DO NOTHING
     RETURNING customer_id, last_position, parked
@@ -114,10 +137,12 @@ WITH mr_gate AS MATERIALIZED (
 )
 SELECT CASE
            WHEN NOT EXISTS (SELECT FROM mr_gate) THEN 'gate closed'
+           WHEN EXISTS (SELECT FROM mr_buried) THEN 'buried'
            WHEN k.customer_id IS NOT NULL THEN 'committed'
            WHEN l.last_position > r.before THEN 'behind'
            WHEN l.blocked_by IS NOT NULL THEN 'blocked'
            WHEN EXISTS (SELECT FROM mr_rival v WHERE v.customer_id = r.customer_id) THEN 'ahead'
+           WHEN l.last_position = r.before THEN 'locked'
            WHEN l.last_position < r.before OR (s.customer_id IS NULL AND r.before > 0) THEN 'ahead'
            ELSE 'locked'
        END,

@@ -7,7 +7,10 @@ SELECT coalesce(
                 '!the order_id %s stands for another order, at position %s of customer %s',
                 o.order_id, o.position, o.customer_id) END
      FROM orders o WHERE o.order_id = e.order_id),
-    (SELECT 'ended' FROM tombstones t WHERE t.order_id = e.order_id AND t.order_id IS NOT NULL LIMIT 1),
+    (SELECT CASE WHEN e.malformed OR t.digest IS NULL OR t.digest = e.digest THEN 'ended' ELSE format(
+                '!the order_id %s stands for another order, whose position %s of customer %s was skipped by %s',
+                t.order_id, t.position, t.customer_id, t.actor) END
+     FROM tombstones t WHERE t.order_id = e.order_id AND t.order_id IS NOT NULL LIMIT 1),
     (SELECT 'quarantined' FROM quarantined_orders q WHERE q.id = e.case_id AND (e.malformed OR q.digest = e.digest)),
     (SELECT CASE WHEN e.malformed OR (p.digest = e.digest AND p.customer_id = e.customer_id) THEN 'parked'
                  ELSE format('!the order_id %s stands for another order, parked at %s of customer %s',

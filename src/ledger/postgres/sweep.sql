@@ -19,6 +19,7 @@ WITH mr_gate AS MATERIALIZED (
     SELECT p.*, coalesce(
         (SELECT true FROM orders o WHERE o.order_id = p.order_id AND o.digest = p.digest LIMIT 1),
         (SELECT true FROM tombstones t WHERE t.order_id = p.order_id AND t.order_id IS NOT NULL
+         AND (t.digest IS NULL OR t.digest = p.digest)
          AND t.customer_id = p.customer_id AND ($1::text <> 'gapless' OR t.position = p.ord) LIMIT 1),
         (SELECT true FROM quarantined_orders q WHERE q.order_id = p.order_id AND q.digest = p.digest LIMIT 1),
         (SELECT true FROM quarantined_orders q WHERE q.id = p.order_id LIMIT 1),

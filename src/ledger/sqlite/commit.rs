@@ -9,7 +9,7 @@ use super::customer::{self, Customer, json};
 use super::work::Work;
 use super::write::{self, Accepted};
 use super::{Terms, errors, gate, rank};
-use crate::ledger::{Batch, LedgerError, Placed, Run, Verdict};
+use crate::ledger::{Batch, ErrorClass, LedgerError, Placed, Run, Verdict};
 use crate::order::{CustomerId, Entry, Order, Ordering, Rank};
 
 pub(super) struct Commit<'a> {
@@ -71,6 +71,9 @@ impl Work for Commit<'_> {
             }
             let known = sorted.known.iter().map(|order| order.order_id.clone()).collect();
             verdicts.push(Verdict::Committed { upto, parked, known });
+        }
+        if terms.ordering == Ordering::Gapless {
+            none_buried(tx, &accepted).await?;
         }
         write::orders(tx, terms, &accepted).await?;
         let removed = write::unpark(tx, &copies).await?;
@@ -168,19 +171,13 @@ fn advance<'a>(
     Ok(row)
 }
 
-/// The end that a name has.
-enum End {
-    Committed(Vec<u8>),
-    Skipped,
-}
+/// The end that a name has: the content that it stands for. None, of a tombstone: whatever has the name.
+struct End(Option<Vec<u8>>);
 
 impl End {
-    /// Whether it is the end of this very order. A tombstone ends whatever has the name.
+    /// Whether it is the end of this very order.
     fn covers(&self, order: &Order) -> bool {
-        match self {
-            End::Committed(digest) => *digest == order.digest.0,
-            End::Skipped => true,
-        }
+        self.0.as_deref().is_none_or(|digest| digest == order.digest.0)
     }
 }
 
@@ -189,14 +186,24 @@ async fn ended(tx: &mut SqliteConnection, runs: &[Run]) -> Result<HashMap<String
     let names: Vec<_> = runs.iter().flat_map(|run| run.orders.iter().map(|placed| placed.entry.id())).collect();
     let sql = "SELECT o.order_id, o.digest FROM json_each(?1) j CROSS JOIN orders o ON o.order_id = j.value
          UNION ALL
-         SELECT t.order_id, NULL FROM json_each(?1) j CROSS JOIN tombstones t ON t.order_id = j.value";
+         SELECT t.order_id, t.digest FROM json_each(?1) j CROSS JOIN tombstones t ON t.order_id = j.value";
     let rows = sqlx::query(sql).bind(json(&names)).fetch_all(tx).await.map_err(errors::error)?;
     let mut ended = HashMap::with_capacity(rows.len());
     for row in rows {
-        let digest: Option<Vec<u8>> = row.try_get(1).map_err(errors::error)?;
-        ended.insert(row.try_get(0).map_err(errors::error)?, digest.map_or(End::Skipped, End::Committed));
+        ended.insert(row.try_get(0).map_err(errors::error)?, End(row.try_get(1).map_err(errors::error)?));
     }
     Ok(ended)
+}
+
+/// A name that a tombstone has is taken, as one is that an order has: whose it is, is looked up by the caller.
+async fn none_buried(tx: &mut SqliteConnection, accepted: &[Accepted<'_>]) -> Result<(), LedgerError> {
+    let names: Vec<_> = accepted.iter().map(|accepted| &accepted.order.order_id).collect();
+    let sql = "SELECT j.value FROM json_each(?1) j CROSS JOIN tombstones t ON t.order_id = j.value LIMIT 1";
+    let buried = sqlx::query_scalar(sql).bind(json(&names));
+    let buried: Option<String> = buried.fetch_optional(tx).await.map_err(errors::error)?;
+    buried.map_or(Ok(()), |name| {
+        Err(LedgerError { class: ErrorClass::Taken, message: format!("a tombstone has the order_id {name}") })
+    })
 }
 
 /// The lowest rank that is parked, for each of the customers that have one.

@@ -30,11 +30,21 @@ struct Asked<'a> {
 struct Known {
     /// The digest of the order that has the name.
     ended: Option<Vec<u8>>,
-    skipped: bool,
+    /// The tombstone that has the name.
+    skipped: Option<Skipped>,
     quarantined: Option<Vec<u8>>,
     /// Digest and customer of what is parked under the name.
     parked: Option<(Vec<u8>, String)>,
     place: Option<Place>,
+}
+
+/// A tombstone with a name.
+#[derive(Debug)]
+struct Skipped {
+    /// The content that the name stood for; none: whatever has it.
+    digest: Option<Vec<u8>>,
+    /// Whose position it is, and who decided.
+    words: String,
 }
 
 /// Who stands at the place that was asked for.
@@ -51,7 +61,9 @@ const SQL: &str = "WITH asked AS MATERIALIZED (
                value ->> 'ord' AS ord, value ->> 'position' AS position
         FROM json_each(?1))
     SELECT k, 'ended', o.digest, NULL FROM asked CROSS JOIN orders o ON o.order_id = id
-    UNION ALL SELECT k, 'skipped', NULL, NULL FROM asked CROSS JOIN tombstones t ON t.order_id = id
+    UNION ALL SELECT k, 'skipped', t.digest,
+            'position ' || t.position || ' of customer ' || t.customer_id || ' was skipped by ' || t.actor
+        FROM asked CROSS JOIN tombstones t ON t.order_id = id
     UNION ALL SELECT k, 'quarantined', x.digest, NULL FROM asked CROSS JOIN quarantined_orders x ON x.id = q
     UNION ALL SELECT k, 'parked', p.digest, p.customer_id FROM asked CROSS JOIN parked_orders p ON p.order_id = id
     UNION ALL SELECT k, 'place ended', NULL, NULL FROM asked
@@ -99,10 +111,11 @@ fn note(known: &mut [Known], row: &SqliteRow) -> Result<(), LedgerError> {
     let known = known.ok_or_else(|| errors::misuse("an answer that nobody asked for"))?;
     let kind: &str = row.try_get(1).map_err(errors::error)?;
     let digest: Option<Vec<u8>> = row.try_get(2).map_err(errors::error)?;
+    // Or, of a tombstone, what there is to say of it.
     let customer: Option<String> = row.try_get(3).map_err(errors::error)?;
     match kind {
         "ended" => known.ended = digest,
-        "skipped" => known.skipped = true,
+        "skipped" => known.skipped = Some(Skipped { digest, words: customer.unwrap_or_default() }),
         "quarantined" => known.quarantined = digest,
         "parked" => known.parked = digest.zip(customer),
         "place ended" => known.place = Some(Place::Ended),
@@ -127,8 +140,14 @@ fn judge(ordering: Ordering, placed: &Placed, known: Known, row: &Customer) -> F
             Found::Conflict(format!("order_id {id} is in the ledger with another content"))
         };
     }
-    if known.skipped {
-        return Found::Ended;
+    match known.skipped {
+        Some(skipped) if malformed || skipped.digest.as_deref().is_none_or(|skipped| skipped == digest) => {
+            return Found::Ended;
+        }
+        Some(Skipped { words, .. }) => {
+            return Found::Conflict(format!("order_id {id} stands for another order, whose {words}"));
+        }
+        None => {}
     }
     if known.quarantined.is_some_and(|quarantined| malformed || quarantined == digest) {
         return Found::Quarantined;

@@ -32,6 +32,7 @@ const COPIES: &str = "DELETE FROM parked_orders WHERE rowid IN (
         WHERE (?2 <> 'gapless' OR p.ord <= printf('%039d', c.last_position)) AND (
               EXISTS (SELECT 1 FROM orders o WHERE o.order_id = p.order_id AND o.digest = p.digest)
            OR EXISTS (SELECT 1 FROM tombstones t WHERE t.order_id = p.order_id AND t.customer_id = p.customer_id
+                        AND (t.digest IS NULL OR t.digest = p.digest)
                         AND (?2 <> 'gapless' OR t.position = CAST(p.ord AS integer)))
            OR EXISTS (SELECT 1 FROM quarantined_orders q WHERE q.order_id = p.order_id AND q.digest = p.digest)
            OR EXISTS (SELECT 1 FROM quarantined_orders q WHERE q.id = p.order_id)))

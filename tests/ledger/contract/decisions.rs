@@ -1,8 +1,8 @@
 //! What a person decides, in `gapless` mode.
 
 use millrace::ledger::decisions::{Decision, Decisions};
-use millrace::ledger::{CaseKind, CaseVerdict, Found, Ledger, Placed, Verdict};
-use millrace::order::Ordering::Gapless;
+use millrace::ledger::{CaseKind, CaseVerdict, Found, Ledger, Placed, Source, Verdict};
+use millrace::order::Ordering::{Fifo, Gapless};
 
 use super::bench::{Bench, committed};
 use super::orders::{customer, harmless, malformed, named, order, orders, other_content, poison};
@@ -36,7 +36,7 @@ impl<S: Store> Bench<S> {
         decision
     }
 
-    async fn decide_gap(&self, name: &str, position: u64) -> Decision {
+    pub(crate) async fn decide_gap(&self, name: &str, position: u64) -> Decision {
         let decision = self.desk().await.skip_gap(&customer(name), position, "never sent", "ann").await.unwrap();
         self.audit().await;
         decision
@@ -127,7 +127,26 @@ pub(crate) async fn a_closed_gate_decides_nothing<S: Store>(store: &S) {
     assert_eq!(bench.decide_retry(&case(&one)).await, Decision::Done);
     assert_eq!(bench.decide_skip(&case(&two)).await, Decision::Done);
     assert_eq!(bench.decide_replace(&case(&three), &three).await, Decision::Done);
+    is_refused(&bench.decide_gap("dan", 1).await, "may still lie in the backlog");
+    bench.gate("OPEN", 1).await;
     assert_eq!(bench.decide_gap("dan", 1).await, Decision::Done);
+}
+
+/// With the settings of another deployment an entry would be given another place.
+pub(crate) async fn the_ordering_is_the_ledgers_own<S: Store>(store: &S) {
+    let mut bench = Bench::new(store, Gapless).await;
+    let head = order("ada", 1);
+    bench.quarantine(&poison(&head)).await;
+    let source = Source { ordering: Fifo, queue_arn: "a.fifo".to_owned(), queue_created_at: 1 };
+    bench.ledger.bind(&source).await.unwrap();
+    let words = "inbox.ordering is gapless here, and the ledger is ordered by fifo";
+    is_refused(&bench.decide_retry(&case(&head)).await, words);
+    is_refused(&bench.decide_replace(&case(&head), &head).await, words);
+    is_refused(&bench.decide_skip(&case(&head)).await, words);
+    is_refused(&bench.decide_gap("ada", 1).await, words);
+    assert_eq!((bench.count("quarantined_orders").await, bench.count("decisions").await), (1, 0));
+    bench.probe.execute("UPDATE ledger_source SET ordering = 'gapless'").await;
+    assert_eq!(bench.decide_retry(&case(&head)).await, Decision::Done);
 }
 
 pub(crate) async fn a_skipped_head_is_ended<S: Store>(store: &S) {
@@ -325,41 +344,6 @@ pub(crate) async fn what_is_parked_meanwhile_is_not_lost<S: Store>(store: &S) {
     bench.probe.execute("UPDATE parked_orders SET order_id = 'other'").await;
     is_refused(&bench.decide_retry(&case(&head)).await, "order other is parked at place 1");
     assert_eq!((bench.parked().await, bench.count("quarantined_orders").await), (vec!["other".to_owned()], 1));
-}
-
-pub(crate) async fn a_missing_number_is_left_empty<S: Store>(store: &S) {
-    let mut bench = Bench::new(store, Gapless).await;
-    bench.park(&orders("ada", 2, 2)).await;
-    bench.park(&orders("ada", 4, 5)).await;
-    for (number, upto, parked) in [(1, 2, 2), (3, 5, 0)] {
-        assert_eq!(bench.decide_gap("ada", number).await, Decision::Done);
-        is_before(&bench.decide_gap("ada", number).await, "left empty by ann at 20");
-        assert_eq!(bench.drain("ada").await, committed(upto, parked));
-    }
-    assert_eq!(bench.line("ada").await, ["ada-2", "ada-4", "ada-5"]);
-    let rows = bench.column("SELECT action FROM decisions WHERE customer_id = 'ada' ORDER BY position").await;
-    assert_eq!(rows, ["skip_gap", "skip_gap"]);
-    // When the order comes after all, it is kept.
-    let late = order("ada", 3);
-    assert!(matches!(bench.found(&late).await, Found::Conflict(_)));
-    bench.quarantine(&harmless(&late, CaseKind::Conflict)).await;
-    is_refused(&bench.decide_retry(&case(&late)).await, "sequence 3 of customer ada was left empty by ann");
-    assert_eq!(bench.decide_replace(&case(&late), &named("ada-3", "ada", 6)).await, Decision::Done);
-    assert_eq!(bench.drain("ada").await, committed(6, 0));
-}
-
-pub(crate) async fn a_missing_number_has_to_be_next<S: Store>(store: &S) {
-    let mut bench = Bench::new(store, Gapless).await;
-    is_refused(&bench.decide_gap("ada", 1).await, "nothing of customer ada has come yet");
-    bench.commit_one(&orders("ada", 1, 2)).await;
-    bench.park_one(&order("ada", 5)).await;
-    is_refused(&bench.decide_gap("ada", 4).await, "sequence 3 of customer ada is the next one");
-    is_refused(&bench.decide_gap("ada", 2).await, "sequence 2 of customer ada is order ada-2");
-    bench.quarantine(&poison(&order("ada", 3))).await;
-    is_refused(&bench.decide_gap("ada", 3).await, "is in quarantine as ada-3~");
-    bench.decide_retry(&case(&order("ada", 3))).await;
-    is_refused(&bench.decide_gap("ada", 3).await, "it is order ada-3, parked");
-    assert_eq!((bench.count("tombstones").await, bench.count("customers").await), (0, 1));
 }
 
 pub(crate) async fn entries_are_listed_and_shown<S: Store>(store: &S) {

@@ -13,7 +13,7 @@ pub(crate) struct Model {
     pub(crate) gate: Gate,
     pub(crate) lines: BTreeMap<String, Line>,
     ended: BTreeMap<String, Digest>,
-    skipped: BTreeSet<String>,
+    skipped: BTreeMap<String, Digest>,
     quarantined: BTreeSet<(String, Digest)>,
 }
 
@@ -45,7 +45,7 @@ impl Model {
             gate: Gate::Open,
             lines: BTreeMap::new(),
             ended: BTreeMap::new(),
-            skipped: BTreeSet::new(),
+            skipped: BTreeMap::new(),
             quarantined: BTreeSet::new(),
         }
     }
@@ -72,11 +72,13 @@ impl Model {
         let mut line = self.line(run.customer.as_str());
         let upto = self.upto(&line);
         let gapless = self.ordering == Ordering::Gapless;
-        let is_known =
-            |placed: &&Placed| !gapless && (self.ended.contains_key(&id(placed)) || self.skipped.contains(&id(placed)));
+        let is_known = |placed: &&Placed| {
+            !gapless && (self.ended.contains_key(&id(placed)) || self.skipped.contains_key(&id(placed)))
+        };
         let (known, fresh): (Vec<_>, Vec<_>) = run.orders.iter().partition(is_known);
         let ends_alike = |placed: &Placed| {
-            self.skipped.contains(&id(placed)) || self.ended.get(&id(placed)) == Some(&placed.entry.digest())
+            let end = self.skipped.get(&id(placed)).or_else(|| self.ended.get(&id(placed)));
+            end == Some(&placed.entry.digest())
         };
         let copies: Vec<_> = known.iter().copied().filter(|placed| ends_alike(placed)).cloned().collect();
         let known = known.into_iter().map(|placed| placed.entry.id().clone()).collect();
@@ -104,6 +106,9 @@ impl Model {
             () => {}
         }
         for placed in fresh {
+            if self.skipped.contains_key(&id(placed)) {
+                return Err(ErrorClass::Taken);
+            }
             if self.ended.insert(id(placed), placed.entry.digest()).is_some() {
                 return Err(ErrorClass::Taken);
             }
@@ -150,8 +155,8 @@ impl Model {
         if let Some(ended) = self.ended.get(&name) {
             return if *ended == digest { Found::Ended } else { conflict() };
         }
-        if self.skipped.contains(&name) {
-            return Found::Ended;
+        if let Some(skipped) = self.skipped.get(&name) {
+            return if *skipped == digest { Found::Ended } else { conflict() };
         }
         if self.quarantined.contains(&(name.clone(), digest)) {
             return Found::Quarantined;
@@ -224,7 +229,7 @@ impl Model {
         let (name, line) = (id(head), self.line(&owner(head)));
         let parked = self.parked(&name);
         !self.ended.contains_key(&name)
-            && !self.skipped.contains(&name)
+            && !self.skipped.contains_key(&name)
             && parked.is_none_or(|parked| same(parked, head))
             && (parked.is_some_and(|parked| parked.rank <= head.rank) || !line.parked.contains_key(&head.rank))
     }
@@ -249,7 +254,7 @@ impl Model {
         self.quarantined.remove(&(id(&head), head.entry.digest()));
         // The name of another order is not ended by it.
         if !self.ended.contains_key(&id(&head)) && self.parked(&id(&head)).is_none() {
-            self.skipped.insert(id(&head));
+            self.skipped.entry(id(&head)).or_insert(head.entry.digest());
         }
     }
 
@@ -261,7 +266,7 @@ impl Model {
                 line.parked.retain(|rank, parked| {
                     let name = (id(parked), parked.entry.digest());
                     let ended = self.ended.get(&name.0) == Some(&name.1) || self.quarantined.contains(&name);
-                    let skipped = self.skipped.contains(&name.0);
+                    let skipped = self.skipped.get(&name.0) == Some(&name.1);
                     // What lost its place to another order.
                     if gapless && *rank <= upto && !ended && !skipped {
                         self.quarantined.insert(name);

@@ -28,3 +28,7 @@ CREATE TABLE decisions (
 CREATE INDEX decisions_case_id ON decisions (case_id) WHERE case_id IS NOT NULL;
 
 CREATE INDEX quarantined_orders_created_at ON quarantined_orders (created_at, id);
+
+-- The content that the tombstone's order_id stood for: the name with another content is another order. NULL: whatever
+-- has the name.
+ALTER TABLE tombstones ADD COLUMN digest bytea;

@@ -7,11 +7,11 @@ use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::query::Query;
 
 use super::{rank, rows};
-use crate::ledger::LedgerError;
 use crate::ledger::decisions::desk::{
     Customer, Desk, End, Filed, Holder, Known, Made, Record, Skipped, Tombstone, time,
 };
 use crate::ledger::postgres::session::read;
+use crate::ledger::{Gate, LedgerError};
 use crate::order::{Order, Rank};
 
 /// A transaction that is open.
@@ -21,7 +21,7 @@ pub(super) struct PgDesk<'c> {
     pub(super) limit: Duration,
 }
 
-const GATE: &str = "SELECT epoch FROM gate
+const GATE: &str = "SELECT state FROM gate
 WHERE id = 1 AND state IN ('OPEN', 'DRAINING') AND epoch >= (SELECT epoch FROM gate_announced WHERE id = 1)
 FOR SHARE";
 
@@ -56,8 +56,14 @@ impl PgDesk<'_> {
 }
 
 impl Desk for PgDesk<'_> {
-    async fn gate(&mut self) -> Result<bool, LedgerError> {
-        Ok(self.first(sqlx::query(GATE)).await?.is_some())
+    async fn gate(&mut self) -> Result<Gate, LedgerError> {
+        let Some(row) = self.first(sqlx::query(GATE)).await? else { return Ok(Gate::Closed) };
+        Ok(if read::<&str>(row.try_get(0))? == "OPEN" { Gate::Open } else { Gate::Draining })
+    }
+
+    async fn ordering(&mut self) -> Result<Option<String>, LedgerError> {
+        let sql = "SELECT ordering FROM ledger_source WHERE id = 1";
+        self.first(sqlx::query(sql)).await?.map(|row| read(row.try_get(0))).transpose()
     }
 
     async fn entry(&mut self, id: &str, locked: bool) -> Result<Option<Filed>, LedgerError> {
@@ -180,9 +186,11 @@ impl Desk for PgDesk<'_> {
     }
 
     async fn bury(&mut self, tombstone: &Tombstone<'_>) -> Result<(), LedgerError> {
-        let sql = "INSERT INTO tombstones (customer_id, position, order_id, reason, actor) VALUES ($1, $2, $3, $4, $5)";
-        let query = sqlx::query(sql).bind(tombstone.customer).bind(number(tombstone.position)).bind(tombstone.order_id);
-        self.run(query.bind(tombstone.reason).bind(tombstone.actor)).await
+        let sql = "INSERT INTO tombstones (customer_id, position, order_id, digest, reason, actor)
+             VALUES ($1, $2, $3, $4, $5, $6)";
+        let (order_id, digest) = tombstone.order.unzip();
+        let query = sqlx::query(sql).bind(tombstone.customer).bind(number(tombstone.position)).bind(order_id);
+        self.run(query.bind(digest).bind(tombstone.reason).bind(tombstone.actor)).await
     }
 
     async fn record(&mut self, record: &Record<'_>) -> Result<(), LedgerError> {

@@ -3,11 +3,11 @@
 use sqlx::Row as _;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 
-use crate::ledger::LedgerError;
 use crate::ledger::decisions::desk::{
     Customer, Desk, End, Filed, Holder, Known, Made, Record, Skipped, Tombstone, time,
 };
 use crate::ledger::sqlite::{errors, gate, rank};
+use crate::ledger::{Gate, LedgerError};
 use crate::order::{Order, Rank};
 
 /// A transaction that is open.
@@ -46,8 +46,13 @@ impl SqliteDesk<'_> {
 }
 
 impl Desk for SqliteDesk<'_> {
-    async fn gate(&mut self) -> Result<bool, LedgerError> {
-        gate::open_or_draining(self.0).await
+    async fn gate(&mut self) -> Result<Gate, LedgerError> {
+        gate::read(self.0, None).await
+    }
+
+    async fn ordering(&mut self) -> Result<Option<String>, LedgerError> {
+        let sql = "SELECT ordering FROM ledger_source WHERE id = 1";
+        self.first(sqlx::query(sql)).await?.map(|row| row.try_get(0).map_err(errors::error)).transpose()
     }
 
     async fn entry(&mut self, id: &str, _locked: bool) -> Result<Option<Filed>, LedgerError> {
@@ -174,9 +179,11 @@ impl Desk for SqliteDesk<'_> {
     }
 
     async fn bury(&mut self, tombstone: &Tombstone<'_>) -> Result<(), LedgerError> {
-        let sql = "INSERT INTO tombstones (customer_id, position, order_id, reason, actor) VALUES (?1, ?2, ?3, ?4, ?5)";
-        let query = sqlx::query(sql).bind(tombstone.customer).bind(number(tombstone.position)).bind(tombstone.order_id);
-        self.run(query.bind(tombstone.reason).bind(tombstone.actor)).await
+        let sql = "INSERT INTO tombstones (customer_id, position, order_id, digest, reason, actor)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let (order_id, digest) = tombstone.order.unzip();
+        let query = sqlx::query(sql).bind(tombstone.customer).bind(number(tombstone.position)).bind(order_id);
+        self.run(query.bind(digest).bind(tombstone.reason).bind(tombstone.actor)).await
     }
 
     async fn record(&mut self, record: &Record<'_>) -> Result<(), LedgerError> {

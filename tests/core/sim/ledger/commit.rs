@@ -145,6 +145,10 @@ impl Ledger {
             if entry.poison {
                 return Err(error(ErrorClass::Fault, "23514: poison"));
             }
+            let buried = self.ordering == Ordering::Gapless && self.tombstones.iter().any(|(id, _)| *id == entry.id);
+            if buried {
+                return Err(error(ErrorClass::Taken, "a tombstone has the order_id"));
+            }
             if self.orders.contains_key(&entry.id) || !new.insert(&entry.id) {
                 return Err(error(ErrorClass::Taken, "23505: orders_pkey"));
             }
