@@ -132,7 +132,7 @@ async fn work(
         let shutdown = shutdown.clone();
         async move {
             if let Some(drain) = drain {
-                drain.run(shutdown).await;
+                Box::pin(drain.run(shutdown)).await;
             }
         }
     });
