@@ -58,7 +58,10 @@ pub(super) fn placed((rank, handle): &(Rank, Handle)) -> Placed {
 pub(super) fn spooled((rank, handle): &(Rank, Handle)) -> Spooled {
     // A malformed message that was parked before it came again is still known by its message's name.
     let message_id = match &*handle.entry {
-        Entry::Malformed(malformed) if handle.message_id.is_empty() => malformed.id.as_str().trim_start_matches('!'),
+        Entry::Malformed(malformed) if handle.message_id.is_empty() => {
+            let id = malformed.id.as_str();
+            id.strip_prefix('!').unwrap_or(id)
+        }
         _ => &handle.message_id,
     };
     Spooled {

@@ -1,7 +1,8 @@
 //! What a person decides about quarantined entries and missing numbers.
 //!
-//! Decisions are gated like parked runs (open or draining; a missing number: open), take the customer's row lock like every other write, and
-//! may be repeated. Each leaves a row in `decisions`, with the entry as it was, so that nothing is lost.
+//! Decisions are gated like parked runs (open or draining; a missing number: open), take the customer's row lock like
+//! every other write, and may be repeated. Each leaves a row in `decisions`, with the entry as it was, so that nothing
+//! is lost.
 
 use std::future::Future;
 
