@@ -61,10 +61,10 @@ pub trait Session: Send + 'static {
     /// How much there is. Cheap, however many rows there are.
     fn depth(&mut self) -> impl Future<Output = Result<Depth, BacklogError>> + Send;
 
-    /// Reads orders for the drain: of at most `read.customers` customers, in the order of their names (byte by byte) after
-    /// `read.after`, each customer's next `read.share` orders above its floor, ascending by rank, then by arrival; at
-    /// most `read.limit` in all. Customers who have nothing above their floors do not count. What is nobody's comes
-    /// behind the last name. An empty answer means the end of the names: go on from the beginning.
+    /// Reads orders for the drain: customers in the order of their names (byte by byte) after `read.after`, each
+    /// customer's next `read.share` orders above its floor, ascending by rank, then by arrival; at most `read.limit` in
+    /// all. What is nobody's comes behind the last name. An empty answer means the end of the names: go on from the
+    /// beginning.
     fn read(&mut self, read: &Read) -> impl Future<Output = Result<Vec<Row>, BacklogError>> + Send;
 
     /// Removes rows whose orders are durable in the ledger. Rows that are gone already do no harm.
@@ -156,8 +156,6 @@ pub struct Read {
     /// Of these customers only rows above this (rank, row), because those below are in memory. Each once; the empty name
     /// stands for what is nobody's.
     pub floors: Vec<(CustomerId, Rank, i64)>,
-    /// The most customers.
-    pub customers: u32,
     /// The most rows of one customer.
     pub share: u32,
     /// The most rows.

@@ -188,7 +188,6 @@ impl Turns {
                 return Read {
                     floors: vec![(customer.clone(), rank, row)],
                     only: Some(customer),
-                    customers: 1,
                     share: limit,
                     limit,
                     bytes_max,
@@ -212,7 +211,6 @@ impl Turns {
                 })
                 .collect(),
             after,
-            customers: max,
             share,
             limit: max,
             bytes_max,

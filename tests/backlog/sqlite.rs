@@ -108,7 +108,7 @@ async fn two_processes_append_and_drain_side_by_side() {
                     Append::Spooled(kept) => new += kept.iter().filter(|kept| **kept == Kept::New).count(),
                     Append::Refused(view) => panic!("{view:?}"),
                 }
-                let rows = session.read(&Read { customers: 1, share: 1, limit: 1, ..Read::default() }).await.unwrap();
+                let rows = session.read(&Read { share: 1, limit: 1, ..Read::default() }).await.unwrap();
                 session.remove(&rows.iter().map(|row| row.row).collect::<Vec<_>>()).await.unwrap();
             }
             new as u64

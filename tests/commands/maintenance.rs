@@ -138,7 +138,7 @@ fn order(sequence: u64) -> Spooled {
 
 /// The rows of the backlog, so many at most.
 async fn rows(session: &mut backlog::any::AnySession, limit: u32) -> Vec<i64> {
-    let read = Read { customers: 100, share: limit, limit, bytes_max: 1 << 20, ..Read::default() };
+    let read = Read { share: limit, limit, bytes_max: 1 << 20, ..Read::default() };
     session.read(&read).await.unwrap().into_iter().map(|row| row.row).collect()
 }
 

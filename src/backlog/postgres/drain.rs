@@ -6,8 +6,9 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
 use super::{PgSession, read, time};
-use crate::backlog::words::{customer, progress, progress_text, unreadable};
+use crate::backlog::words::{broken, customer, progress, progress_text, unreadable};
 use crate::backlog::{BacklogError, Claim, Drainer, Lease, Read, Row};
+use crate::order::{CustomerId, Rank};
 
 /// By the clock at the moment of the judgement, not when the statement began: it may have waited for the row.
 const LEASE: &str = "UPDATE backlog_drainer d
@@ -48,11 +49,14 @@ impl PgSession {
         let query = sqlx::query(include_str!("read.sql"))
             .bind(&wanted.after)
             .bind(floors)
-            .bind(i64::from(wanted.customers))
             .bind(i64::from(wanted.share))
             .bind(i64::from(wanted.limit))
             .bind(i64::from(wanted.bytes_max));
-        self.rows(query).await?.iter().map(row).collect()
+        let rows = self.rows(query).await?.iter().map(row).collect::<Result<Vec<Row>, _>>()?;
+        if rows.is_sorted_by(|one, next| turn(one) < turn(next)) {
+            return Ok(rows);
+        }
+        Err(broken("the backlog answered out of order"))
     }
 
     pub(super) async fn take_lease(&mut self, claim: &Claim) -> Result<Lease, BacklogError> {
@@ -76,6 +80,11 @@ impl PgSession {
             progress: progress(read(row.try_get(2))?),
         }))
     }
+}
+
+/// Where a row stands in a walk: nobody's come last.
+fn turn(row: &Row) -> (bool, Option<&CustomerId>, Rank, i64) {
+    (row.customer.is_none(), row.customer.as_ref(), row.rank, row.row)
 }
 
 fn row(row: &PgRow) -> Result<Row, BacklogError> {

@@ -31,9 +31,9 @@ impl Work for Take<'_> {
             read.floors.iter().map(|(name, rank, row)| (name.as_str(), (rank_text(*rank), *row))).collect();
         let limit = read.limit as usize;
         let mut name = read.after.clone();
-        let (mut found, mut bytes) = (0, 0);
+        let mut bytes = 0;
         let mut rows: Vec<Row> = Vec::new();
-        while found < read.customers && rows.len() < limit {
+        while rows.len() < limit {
             name = if let Some(customer) = &read.only {
                 customer.to_string()
             } else {
@@ -45,8 +45,6 @@ impl Work for Take<'_> {
             let share = i64::from(read.share).min(i64::try_from(limit - rows.len()).unwrap_or(i64::MAX));
             let line = sqlx::query(SHARE).bind(&name).bind(rank).bind(row).bind(share);
             let line = line.fetch_all(&mut *tx).await.map_err(errors::error)?;
-            // A customer whose rows are all in memory does not count: the names behind it are to be found.
-            found += u32::from(!line.is_empty());
             for row in &line {
                 let row = take(row)?;
                 bytes += row.body.len();

@@ -18,7 +18,7 @@ pub(crate) struct Bench<S: Store> {
 
 /// Everything that there is, at once.
 pub(crate) fn all() -> Read {
-    Read { customers: 1_000, share: 100_000, limit: 100_000, bytes_max: u32::MAX, ..Read::default() }
+    Read { share: 100_000, limit: 100_000, bytes_max: u32::MAX, ..Read::default() }
 }
 
 /// Where the backlog is: phase, epoch, turn, announced.

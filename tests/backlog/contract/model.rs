@@ -74,19 +74,12 @@ impl Model {
 
     /// The rows of a read without floors.
     pub(crate) fn read(&self, read: &Read) -> Vec<(Key, Spooled)> {
-        let mut names = Vec::new();
         let mut lines: BTreeMap<&str, u32> = BTreeMap::new();
         let mut rows = Vec::new();
         for (key, spooled) in &self.rows {
             let name = key.1.as_str();
             if (!key.0 && name <= read.after.as_str()) || rows.len() == read.limit as usize {
                 continue;
-            }
-            if !names.contains(&name) {
-                if names.len() == read.customers as usize {
-                    break;
-                }
-                names.push(name);
             }
             let line = lines.entry(name).or_default();
             if *line < read.share {

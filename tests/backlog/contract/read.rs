@@ -9,8 +9,8 @@ use super::Store;
 use super::bench::{Bench, all, names};
 use super::orders::{customer, malformed, named, order, orders};
 
-fn read(customers: u32, share: u32, limit: u32) -> Read {
-    Read { customers, share, limit, bytes_max: u32::MAX, ..Read::default() }
+fn read(share: u32, limit: u32) -> Read {
+    Read { share, limit, bytes_max: u32::MAX, ..Read::default() }
 }
 
 pub(crate) async fn a_line_is_read_by_rank_then_by_arrival<S: Store>(store: &S) {
@@ -41,11 +41,10 @@ pub(crate) async fn every_customer_has_its_share<S: Store>(store: &S) {
     for name in ["cyd", "ada", "bob"] {
         bench.append(&orders(name, 1, 4)).await;
     }
-    let rows = bench.read(&read(10, 2, 100)).await;
+    let rows = bench.read(&read(2, 100)).await;
     assert_eq!(names(&rows), [("ada", 1), ("ada", 2), ("bob", 1), ("bob", 2), ("cyd", 1), ("cyd", 2)]);
-    assert_eq!(names(&bench.read(&read(2, 1, 100)).await), [("ada", 1), ("bob", 1)]);
-    assert_eq!(names(&bench.read(&read(0, 1, 100)).await), []);
-    assert_eq!(names(&bench.read(&read(5, 1, 0)).await), []);
+    assert_eq!(names(&bench.read(&read(1, 2)).await), [("ada", 1), ("bob", 1)]);
+    assert_eq!(names(&bench.read(&read(1, 0)).await), []);
 }
 
 pub(crate) async fn floors_hide_what_is_in_memory<S: Store>(store: &S) {
@@ -55,7 +54,7 @@ pub(crate) async fn floors_hide_what_is_in_memory<S: Store>(store: &S) {
     bench.append(&[named("ada-2-b", "ada", 2)]).await;
     let rows = bench.everything().await;
     assert_eq!(names(&rows)[..3], [("ada", 1), ("ada", 2), ("ada", 2)]);
-    let above = |at: usize| Read { floors: vec![(customer("ada"), rows[at].rank, rows[at].row)], ..read(10, 2, 100) };
+    let above = |at: usize| Read { floors: vec![(customer("ada"), rows[at].rank, rows[at].row)], ..read(2, 100) };
     let names_above = [
         vec![("ada", 2), ("ada", 2), ("bob", 1), ("bob", 2)],
         vec![("ada", 2), ("ada", 3), ("bob", 1), ("bob", 2)],
@@ -67,7 +66,7 @@ pub(crate) async fn floors_hide_what_is_in_memory<S: Store>(store: &S) {
         assert_eq!(names(&bench.read(&above(at)).await), *expected, "above {at}");
     }
     // A floor of somebody who has nothing here.
-    let other = Read { floors: vec![(customer("zoe"), 1, 1), (customer("bob"), 1, i64::MAX)], ..read(10, 9, 100) };
+    let other = Read { floors: vec![(customer("zoe"), 1, 1), (customer("bob"), 1, i64::MAX)], ..read(9, 100) };
     assert_eq!(names(&bench.read(&other).await)[4..], [("ada", 4), ("bob", 2)]);
 }
 
@@ -78,10 +77,10 @@ pub(crate) async fn customers_in_memory_hide_nobody<S: Store>(store: &S) {
     }
     // Everything of the first 15 is in memory; an empty answer would mean the end of the names.
     let floors = (0..15).map(|n| (customer(&format!("c{n:02}")), 1, i64::MAX)).collect();
-    let wanted = Read { floors, ..read(2, 5, 100) };
+    let wanted = Read { floors, ..read(5, 2) };
     assert_eq!(names(&bench.read(&wanted).await), [("c15", 1), ("c16", 1)]);
     let floors = (0..20).map(|n| (customer(&format!("c{n:02}")), 1, i64::MAX)).collect();
-    assert_eq!(names(&bench.read(&Read { floors, ..read(2, 5, 100) }).await), []);
+    assert_eq!(names(&bench.read(&Read { floors, ..read(5, 2) }).await), []);
 }
 
 pub(crate) async fn the_limit_holds<S: Store>(store: &S) {
@@ -90,7 +89,7 @@ pub(crate) async fn the_limit_holds<S: Store>(store: &S) {
         bench.append(&orders(name, 1, 5)).await;
     }
     for limit in 0..=15 {
-        let rows = bench.read(&read(10, 5, limit)).await;
+        let rows = bench.read(&read(5, limit)).await;
         assert_eq!(rows.len(), limit as usize);
         assert_eq!(rows, bench.everything().await[..limit as usize]);
     }
@@ -105,7 +104,7 @@ pub(crate) async fn the_walk_goes_round<S: Store>(store: &S) {
     let mut after = String::new();
     let mut seen = Vec::new();
     for _ in 0..10 {
-        let rows = bench.read(&Read { after: after.clone(), ..read(2, 1, 100) }).await;
+        let rows = bench.read(&Read { after: after.clone(), ..read(1, 2) }).await;
         let Some(last) = rows.last() else { break };
         after = last.customer.as_ref().map(ToString::to_string).unwrap_or_default();
         seen.extend(names(&rows).into_iter().map(|(name, _)| name.to_owned()));
@@ -114,12 +113,12 @@ pub(crate) async fn the_walk_goes_round<S: Store>(store: &S) {
         }
     }
     assert_eq!(seen, ["c0", "c1", "c2", "c3", "c4", "c5", "c6", ""]);
-    assert_eq!(names(&bench.read(&Read { after: "c3".into(), ..read(1, 9, 2) }).await), [("c4", 1), ("c4", 2)]);
-    assert_eq!(names(&bench.read(&Read { after: "c33".into(), ..read(1, 1, 9) }).await), [("c4", 1)]);
-    assert_eq!(names(&bench.read(&Read { after: "c6".into(), ..read(1, 1, 9) }).await), [("", 0)]);
+    assert_eq!(names(&bench.read(&Read { after: "c3".into(), ..read(9, 2) }).await), [("c4", 1), ("c4", 2)]);
+    assert_eq!(names(&bench.read(&Read { after: "c33".into(), ..read(1, 1) }).await), [("c4", 1)]);
+    assert_eq!(names(&bench.read(&Read { after: "c6".into(), ..read(1, 9) }).await), [("", 0)]);
     let nobodys = bench.everything().await.last().unwrap().row;
     bench.session.remove(&[nobodys]).await.unwrap();
-    assert_eq!(names(&bench.read(&Read { after: "c6".into(), ..read(1, 1, 9) }).await), [], "the end of the names");
+    assert_eq!(names(&bench.read(&Read { after: "c6".into(), ..read(1, 9) }).await), [], "the end of the names");
 }
 
 pub(crate) async fn nobody_comes_last<S: Store>(store: &S) {
@@ -127,14 +126,14 @@ pub(crate) async fn nobody_comes_last<S: Store>(store: &S) {
     let nobodys: Vec<_> = (0..5).map(|n| malformed(&format!("m{n}"), None, 0, &format!("?{n}"))).collect();
     bench.append(&nobodys).await;
     bench.append(&orders("ada", 1, 2)).await;
-    let rows = bench.read(&read(5, 3, 100)).await;
+    let rows = bench.read(&read(3, 100)).await;
     assert_eq!(names(&rows), [("ada", 1), ("ada", 2), ("", 0), ("", 0), ("", 0)]);
     // Nobody's floor goes by the empty name.
-    let floor = Read { floors: vec![(customer(""), 0, rows[4].row)], ..read(5, 3, 100) };
+    let floor = Read { floors: vec![(customer(""), 0, rows[4].row)], ..read(3, 100) };
     let rest = bench.read(&floor).await;
     assert_eq!(names(&rest), [("ada", 1), ("ada", 2), ("", 0), ("", 0)]);
     assert_eq!(rest[2].message_id, "m3");
-    assert_eq!(names(&bench.read(&read(1, 9, 100)).await), [("ada", 1), ("ada", 2)]);
+    assert_eq!(names(&bench.read(&read(9, 2)).await), [("ada", 1), ("ada", 2)]);
 }
 
 pub(crate) async fn a_heavy_customer_hides_nobody<S: Store>(store: &S) {
@@ -151,7 +150,7 @@ pub(crate) async fn a_heavy_customer_hides_nobody<S: Store>(store: &S) {
     while had.len() < 61 {
         reads += 1;
         assert!(reads <= 61, "after {reads} reads only {} customers were had", had.len());
-        let rows = bench.read(&Read { after: after.clone(), ..read(10, 4, 10) }).await;
+        let rows = bench.read(&Read { after: after.clone(), ..read(4, 10) }).await;
         for (name, _) in names(&rows) {
             *had.entry(name.to_owned()).or_default() += 1;
         }
@@ -179,7 +178,7 @@ pub(crate) async fn one_customer_is_read_alone_and_bytes_are_bounded<S: Store>(s
     for name in ["ada", "bob", "zoe"] {
         bench.append(&orders(name, 1, 3)).await;
     }
-    let only = Read { only: Some(customer("bob")), ..read(1, 9, 9) };
+    let only = Read { only: Some(customer("bob")), ..read(9, 9) };
     let rows = bench.read(&only).await;
     assert_eq!(names(&rows), [("bob", 1), ("bob", 2), ("bob", 3)]);
     let above = Read { floors: vec![(customer("bob"), rows[0].rank, rows[0].row)], ..only.clone() };
@@ -187,6 +186,6 @@ pub(crate) async fn one_customer_is_read_alone_and_bytes_are_bounded<S: Store>(s
     let one = u32::try_from(rows[0].body.len()).unwrap();
     for (bytes_max, expected) in [(0, 1), (one, 1), (2 * one, 2), (2 * one - 1, 1), (3 * one, 3)] {
         assert_eq!(bench.read(&Read { bytes_max, ..only.clone() }).await.len(), expected, "{bytes_max} bytes");
-        assert_eq!(bench.read(&Read { bytes_max, ..read(1, 9, 9) }).await.len(), expected, "{bytes_max} in turn");
+        assert_eq!(bench.read(&Read { bytes_max, ..read(9, 9) }).await.len(), expected, "{bytes_max} in turn");
     }
 }

@@ -95,7 +95,6 @@ impl<S: Store> Walk<S> {
         let read = Read {
             after: self.after.clone(),
             floors: Vec::new(),
-            customers: up_to(4),
             share: up_to(4),
             limit: up_to(12),
             bytes_max: u32::MAX,

@@ -18,7 +18,7 @@ async fn round(session: &mut PgSession, round: u32) {
     let orders: Vec<_> = (0..ORDERS).map(|n| order(&format!("new{round}-{}", n / 2), u128::from(n))).collect();
     assert_eq!(session.append(1, &orders).await.unwrap(), Append::Spooled(vec![Kept::New; ORDERS as usize]));
     assert_eq!(session.append(1, &orders[..1]).await.unwrap(), Append::Spooled(vec![Kept::Known]));
-    let read = |after: &str| Read { after: after.into(), customers: 20, share: 10, limit: 100, ..Read::default() };
+    let read = |after: &str| Read { after: after.into(), share: 10, limit: 40, ..Read::default() };
     session.read(&read("")).await.unwrap();
     // In the middle of the names, and of the line that holds half of the backlog.
     let heavy = Read { floors: vec![(customer("heavy"), 900, i64::MAX)], ..read("h") };

@@ -65,7 +65,7 @@ impl Shared {
         }
         let mut found = Vec::new();
         let mut bytes = 0;
-        for (customer, line) in lines.into_iter().take(read.customers as usize) {
+        for (customer, line) in lines {
             for (rank, row) in line.into_iter().take(read.share as usize) {
                 let body = format!("{customer} {rank}");
                 bytes += body.len();
