@@ -11,7 +11,7 @@ use crate::window::Gate;
 const SQS_CALL_MAX: usize = 10;
 
 /// How many rows of the backlog are read, and removed, at once.
-const DRAIN_READ: u32 = 500;
+const DRAIN_READ: u32 = 1_000;
 
 /// How long a read of an empty backlog waits for orders.
 const DRAIN_WAIT: Duration = Duration::from_millis(250);
