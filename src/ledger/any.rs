@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::decisions::{Decision, Decisions, Listed, Shown};
+use super::decisions::{Decision, Decisions, Listed, Question, Shown};
 use super::gatekeeper::Gatekeeper;
 use super::postgres::{PgDecisions, PgGatekeeper, PgSession, Postgres};
 use super::sqlite::{Sqlite, SqliteDecisions, SqliteGatekeeper, SqliteSession};
@@ -200,25 +200,7 @@ impl Decisions for AnyDecisions {
         both!(AnyDecisions of self, one => one.show(id))
     }
 
-    async fn retry(&mut self, id: &str, actor: &str) -> Result<Decision, LedgerError> {
-        both!(AnyDecisions of self, one => one.retry(id, actor))
-    }
-
-    async fn replace(&mut self, id: &str, order: &Placed, actor: &str) -> Result<Decision, LedgerError> {
-        both!(AnyDecisions of self, one => one.replace(id, order, actor))
-    }
-
-    async fn skip(&mut self, id: &str, reason: &str, actor: &str) -> Result<Decision, LedgerError> {
-        both!(AnyDecisions of self, one => one.skip(id, reason, actor))
-    }
-
-    async fn skip_gap(
-        &mut self,
-        customer: &CustomerId,
-        position: u64,
-        reason: &str,
-        actor: &str,
-    ) -> Result<Decision, LedgerError> {
-        both!(AnyDecisions of self, one => one.skip_gap(customer, position, reason, actor))
+    async fn decide(&mut self, question: Question<'_>, actor: &str) -> Result<Decision, LedgerError> {
+        both!(AnyDecisions of self, one => one.decide(question, actor))
     }
 }

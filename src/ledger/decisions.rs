@@ -9,7 +9,7 @@ use std::future::Future;
 use serde::Serialize;
 
 use super::{LedgerError, Placed};
-use crate::order::CustomerId;
+use crate::order::{CustomerId, Entry, Order};
 
 pub(super) mod desk;
 mod place;
@@ -27,9 +27,18 @@ pub trait Decisions: Send {
     /// One entry, whole. None: no such entry.
     fn show(&mut self, id: &str) -> impl Future<Output = Result<Option<Shown>, LedgerError>> + Send;
 
+    /// Answers a question in one transaction, in `actor`'s name.
+    fn decide(
+        &mut self,
+        question: Question<'_>,
+        actor: &str,
+    ) -> impl Future<Output = Result<Decision, LedgerError>> + Send;
+
     /// The entry is to be tried again as it is: moved to the parked orders, at its place, in the statement that
     /// unblocks its customer. The engine commits it like any order.
-    fn retry(&mut self, id: &str, actor: &str) -> impl Future<Output = Result<Decision, LedgerError>> + Send;
+    fn retry(&mut self, id: &str, actor: &str) -> impl Future<Output = Result<Decision, LedgerError>> + Send {
+        async move { self.decide(Question::Retry(id), actor).await }
+    }
 
     /// As [`Decisions::retry`], with this order in place of the entry: at the entry's place where it blocks its
     /// customer (of the same customer, and in `gapless` of the same sequence); otherwise at its own.
@@ -38,7 +47,14 @@ pub trait Decisions: Send {
         id: &str,
         order: &Placed,
         actor: &str,
-    ) -> impl Future<Output = Result<Decision, LedgerError>> + Send;
+    ) -> impl Future<Output = Result<Decision, LedgerError>> + Send {
+        async move {
+            match &*order.entry {
+                Entry::Order(order) => self.decide(Question::Replace(id, order), actor).await,
+                Entry::Malformed(malformed) => Ok(Decision::Refused(malformed.reason.clone())),
+            }
+        }
+    }
 
     /// The entry is given up. Where it blocks its customer, a tombstone takes its place and what is parked goes on;
     /// elsewhere it only leaves quarantine.
@@ -47,7 +63,9 @@ pub trait Decisions: Send {
         id: &str,
         reason: &str,
         actor: &str,
-    ) -> impl Future<Output = Result<Decision, LedgerError>> + Send;
+    ) -> impl Future<Output = Result<Decision, LedgerError>> + Send {
+        async move { self.decide(Question::Skip(id, reason), actor).await }
+    }
 
     /// `gapless`: the number `position` of the customer will never come: a tombstone takes its place. Only the number
     /// that stands next, of a customer that is not blocked, and only while no order is parked for it and others wait
@@ -58,7 +76,22 @@ pub trait Decisions: Send {
         position: u64,
         reason: &str,
         actor: &str,
-    ) -> impl Future<Output = Result<Decision, LedgerError>> + Send;
+    ) -> impl Future<Output = Result<Decision, LedgerError>> + Send {
+        async move { self.decide(Question::SkipGap(customer, position, reason), actor).await }
+    }
+}
+
+/// What is decided.
+#[derive(Debug, Clone, Copy)]
+pub enum Question<'a> {
+    /// The entry is tried again.
+    Retry(&'a str),
+    /// This order takes its place.
+    Replace(&'a str, &'a Order),
+    /// It is given up, for this reason.
+    Skip(&'a str, &'a str),
+    /// This number of the customer never comes, for this reason.
+    SkipGap(&'a CustomerId, u64, &'a str),
 }
 
 /// An entry in a list.

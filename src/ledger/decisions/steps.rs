@@ -3,24 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Decision;
 use super::desk::{Customer, Desk, End, Filed, Made, Record, Tombstone};
 use super::place::{self, Put, Stop};
+use super::{Decision, Question};
 use crate::ledger::{Gate, LedgerError};
-use crate::order::{CustomerId, Order, Ordering, Rank};
-
-/// What is decided, and by whom.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::ledger) enum Question<'a> {
-    /// The entry is tried again.
-    Retry(&'a str),
-    /// This order takes its place.
-    Replace(&'a str, &'a Order),
-    /// It is given up, for this reason.
-    Skip(&'a str, &'a str),
-    /// This number of the customer never comes, for this reason.
-    SkipGap(&'a CustomerId, u64, &'a str),
-}
+use crate::order::{Order, Ordering, Rank};
 
 /// Decides inside a transaction, which is to be committed when the answer is [`Decision::Done`] and rolled back
 /// otherwise.

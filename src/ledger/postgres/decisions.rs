@@ -11,10 +11,10 @@ use super::errors::{self, Step};
 use super::session::{self, read};
 use super::{Shared, bounded, schema_is_current};
 use crate::ledger::decisions::desk::time;
-use crate::ledger::decisions::steps::{Question, decide};
-use crate::ledger::decisions::{Decision, Decisions, Listed, Shown};
-use crate::ledger::{ErrorClass, LedgerError, Placed};
-use crate::order::{CustomerId, Entry, Rank};
+use crate::ledger::decisions::steps::decide;
+use crate::ledger::decisions::{Decision, Decisions, Listed, Question, Shown};
+use crate::ledger::{ErrorClass, LedgerError};
+use crate::order::Rank;
 use desk::PgDesk;
 
 mod desk;
@@ -44,20 +44,6 @@ impl PgDecisions {
             Some(conn) => Ok(conn),
             None => connect(&self.shared).await,
         }
-    }
-
-    async fn decide(&mut self, question: Question<'_>, actor: &str) -> Result<Decision, LedgerError> {
-        let mut conn = self.take().await?;
-        let limit = session::patience(&self.shared);
-        let begin = bounded(limit, Step::Read, run(&mut conn, Step::Read, "BEGIN"));
-        begin.await?;
-        let mut desk = PgDesk { conn: &mut conn, limit };
-        let decision = decide(&mut desk, self.shared.ordering, question, actor).await?;
-        // Until here nothing was written, whatever went wrong.
-        let end = if decision == Decision::Done { "COMMIT" } else { "ROLLBACK" };
-        bounded(limit, Step::Write, run(&mut conn, Step::Write, end)).await?;
-        self.conn = Some(conn);
-        Ok(decision)
     }
 
     async fn rows(&mut self, query: Query<'_, sqlx::Postgres, PgArguments>) -> Result<Vec<PgRow>, LedgerError> {
@@ -91,29 +77,18 @@ impl Decisions for PgDecisions {
         Ok(Some(Shown { listed: listed(row)?, body }))
     }
 
-    async fn retry(&mut self, id: &str, actor: &str) -> Result<Decision, LedgerError> {
-        self.decide(Question::Retry(id), actor).await
-    }
-
-    async fn replace(&mut self, id: &str, order: &Placed, actor: &str) -> Result<Decision, LedgerError> {
-        match &*order.entry {
-            Entry::Order(order) => self.decide(Question::Replace(id, order), actor).await,
-            Entry::Malformed(malformed) => Ok(Decision::Refused(malformed.reason.clone())),
-        }
-    }
-
-    async fn skip(&mut self, id: &str, reason: &str, actor: &str) -> Result<Decision, LedgerError> {
-        self.decide(Question::Skip(id, reason), actor).await
-    }
-
-    async fn skip_gap(
-        &mut self,
-        customer: &CustomerId,
-        position: u64,
-        reason: &str,
-        actor: &str,
-    ) -> Result<Decision, LedgerError> {
-        self.decide(Question::SkipGap(customer, position, reason), actor).await
+    async fn decide(&mut self, question: Question<'_>, actor: &str) -> Result<Decision, LedgerError> {
+        let mut conn = self.take().await?;
+        let limit = session::patience(&self.shared);
+        let begin = bounded(limit, Step::Read, run(&mut conn, Step::Read, "BEGIN"));
+        begin.await?;
+        let mut desk = PgDesk { conn: &mut conn, limit };
+        let decision = decide(&mut desk, self.shared.ordering, question, actor).await?;
+        // Until here nothing was written, whatever went wrong.
+        let end = if decision == Decision::Done { "COMMIT" } else { "ROLLBACK" };
+        bounded(limit, Step::Write, run(&mut conn, Step::Write, end)).await?;
+        self.conn = Some(conn);
+        Ok(decision)
     }
 }
 

@@ -6,11 +6,10 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use super::session::SqliteSession;
 use super::work::Work;
 use super::{Sqlite, Terms, errors, rank};
+use crate::ledger::LedgerError;
 use crate::ledger::decisions::desk::time;
-use crate::ledger::decisions::steps::{Question, decide};
-use crate::ledger::decisions::{Decision, Decisions, Listed, Shown};
-use crate::ledger::{LedgerError, Placed};
-use crate::order::{CustomerId, Entry};
+use crate::ledger::decisions::steps::decide;
+use crate::ledger::decisions::{Decision, Decisions, Listed, Question, Shown};
 use desk::SqliteDesk;
 
 mod desk;
@@ -24,10 +23,6 @@ pub struct SqliteDecisions {
 impl SqliteDecisions {
     pub(super) async fn open(ledger: Sqlite) -> Result<Self, LedgerError> {
         Ok(Self { session: SqliteSession::open(ledger).await? })
-    }
-
-    async fn decide(&mut self, question: Question<'_>, actor: &str) -> Result<Decision, LedgerError> {
-        self.session.transact(Decide { question, actor }).await
     }
 }
 
@@ -124,28 +119,7 @@ impl Decisions for SqliteDecisions {
         self.session.transact(Show(id)).await
     }
 
-    async fn retry(&mut self, id: &str, actor: &str) -> Result<Decision, LedgerError> {
-        self.decide(Question::Retry(id), actor).await
-    }
-
-    async fn replace(&mut self, id: &str, order: &Placed, actor: &str) -> Result<Decision, LedgerError> {
-        match &*order.entry {
-            Entry::Order(order) => self.decide(Question::Replace(id, order), actor).await,
-            Entry::Malformed(malformed) => Ok(Decision::Refused(malformed.reason.clone())),
-        }
-    }
-
-    async fn skip(&mut self, id: &str, reason: &str, actor: &str) -> Result<Decision, LedgerError> {
-        self.decide(Question::Skip(id, reason), actor).await
-    }
-
-    async fn skip_gap(
-        &mut self,
-        customer: &CustomerId,
-        position: u64,
-        reason: &str,
-        actor: &str,
-    ) -> Result<Decision, LedgerError> {
-        self.decide(Question::SkipGap(customer, position, reason), actor).await
+    async fn decide(&mut self, question: Question<'_>, actor: &str) -> Result<Decision, LedgerError> {
+        self.session.transact(Decide { question, actor }).await
     }
 }
