@@ -1,5 +1,5 @@
 //! What every store in SQL does before its first statement: it opens a connection that is proven to be fit, and takes
-//! the steps of its schema.
+//! the steps of its schema. And what of an error means the same to all of them.
 
 pub(crate) mod postgres;
 pub(crate) mod sqlite;
@@ -13,6 +13,20 @@ pub(crate) enum Unfit {
     Away(String),
     /// The deployment is broken: no waiting mends it.
     Broken(String),
+}
+
+/// Whether the driver's own error, not the server's, says that settings cannot be right or that columns are those of
+/// another schema: the deployment is broken.
+pub(crate) fn is_misfit(error: &sqlx::Error) -> bool {
+    matches!(
+        error,
+        sqlx::Error::Configuration(_)
+            | sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::ColumnIndexOutOfBounds { .. }
+            | sqlx::Error::ColumnNotFound(_)
+            | sqlx::Error::TypeNotFound { .. }
+            | sqlx::Error::Decode(_)
+    )
 }
 
 impl From<sqlx::Error> for Unfit {

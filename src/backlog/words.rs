@@ -1,6 +1,8 @@
 //! What both stores write and read the same way.
 
-use super::{BacklogError, ErrorClass, Progress};
+use jiff::Timestamp;
+
+use super::{BacklogError, Depth, ErrorClass, Progress};
 use crate::order::{CustomerId, Entry};
 use crate::window::{Epoch, Phase};
 
@@ -40,6 +42,20 @@ pub(super) fn number(count: u64) -> Result<i64, BacklogError> {
 /// An epoch, a turn or a sum of rows, as it was read.
 pub(super) fn count(number: i64) -> Result<Epoch, BacklogError> {
     u64::try_from(number).map_err(|_| unreadable(format_args!("the count {number}")))
+}
+
+/// How much there is, from the sums of rows ever appended and ever removed.
+pub(super) fn depth(
+    appended: u64,
+    removed: u64,
+    oldest: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Depth, BacklogError> {
+    let left = appended.checked_sub(removed);
+    let left = left.ok_or_else(|| broken(format!("{removed} rows of {appended} were removed")))?;
+    // Somebody may have deleted rows by hand, which nobody counted: an empty table is empty.
+    let rows = if oldest.is_some() { left } else { 0 };
+    Ok(Depth { rows, appended, removed, oldest, now })
 }
 
 /// Whose line it is: the name in the table, empty for nobody's.

@@ -1,10 +1,10 @@
-//! A connection to PostgreSQL that is proven to be the writer, and the steps of a schema.
+//! A connection to PostgreSQL that is proven to be the writer, the steps of a schema, and the words of an error.
 
 use std::str::FromStr as _;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
 
 use super::Unfit;
@@ -122,6 +122,19 @@ async fn applied(conn: &mut PgConnection, migrator: &Migrator) -> Result<Vec<i64
     }
     let versions = format!("SELECT version FROM {table} WHERE success");
     sqlx::query_scalar(AssertSqlSafe(versions)).fetch_all(conn).await
+}
+
+/// The row for a SQLSTATE in a table of SQLSTATEs and the characters that they begin with: the longer one counts.
+pub(crate) fn row<T: Copy>(table: &[(&str, T)], code: &str) -> Option<T> {
+    let rows = table.iter().filter(|(prefix, _)| code.starts_with(prefix));
+    rows.max_by_key(|(prefix, _)| prefix.len()).map(|(_, value)| *value)
+}
+
+/// What the server said, with its code and what it names.
+pub(crate) fn words(error: &PgDatabaseError) -> String {
+    let more = [("table", error.table()), ("constraint", error.constraint()), ("detail", error.detail())];
+    let more = more.iter().filter_map(|(name, value)| value.map(|value| format!(", {name} {value}")));
+    format!("{} (SQLSTATE {}{})", error.message(), error.code(), more.collect::<String>())
 }
 
 /// Says goodbye, where the answer does not matter any more.

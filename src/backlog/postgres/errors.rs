@@ -7,7 +7,8 @@ use sqlx::postgres::PgDatabaseError;
 
 use crate::backlog::words::{away, broken};
 use crate::backlog::{BacklogError, ErrorClass};
-use crate::sql::Unfit;
+use crate::sql::postgres::{row, words};
+use crate::sql::{Unfit, is_misfit};
 
 /// A row is a SQLSTATE, or the characters that it begins with; the longer one counts.
 const CODES: &[(&str, ErrorClass)] = &[
@@ -49,12 +50,6 @@ const ADVICE: &[(&str, &str)] = &[
     ("57014", ": it took longer than backlog.statement_timeout; nothing was changed"),
 ];
 
-/// The row for a SQLSTATE.
-fn row<T: Copy>(table: &[(&str, T)], code: &str) -> Option<T> {
-    let rows = table.iter().filter(|(prefix, _)| code.starts_with(prefix));
-    rows.max_by_key(|(prefix, _)| prefix.len()).map(|(_, value)| *value)
-}
-
 /// Classifies what sqlx says.
 pub(super) fn classify(error: &sqlx::Error) -> BacklogError {
     let class = match error {
@@ -64,13 +59,7 @@ pub(super) fn classify(error: &sqlx::Error) -> BacklogError {
         },
         // The connection is of no more use, another one may be.
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => ErrorClass::Away,
-        // Settings that cannot be right, and columns of another schema.
-        sqlx::Error::Configuration(_)
-        | sqlx::Error::Decode(_)
-        | sqlx::Error::ColumnDecode { .. }
-        | sqlx::Error::ColumnNotFound(_)
-        | sqlx::Error::ColumnIndexOutOfBounds { .. }
-        | sqlx::Error::TypeNotFound { .. } => ErrorClass::Broken,
+        error if is_misfit(error) => ErrorClass::Broken,
         _ => ErrorClass::Unrecognised,
     };
     BacklogError { class, message: error.to_string() }
@@ -80,10 +69,7 @@ fn of_the_server(error: &PgDatabaseError) -> BacklogError {
     let code = error.code();
     let class = row(CODES, code).unwrap_or(ErrorClass::Unrecognised);
     let advice = row(ADVICE, code).unwrap_or_default();
-    let more = [("table", error.table()), ("constraint", error.constraint()), ("detail", error.detail())];
-    let more = more.iter().filter_map(|(name, value)| value.map(|value| format!(", {name} {value}")));
-    let message = format!("{} (SQLSTATE {code}{}){advice}", error.message(), more.collect::<String>());
-    BacklogError { class, message }
+    BacklogError { class, message: format!("{}{advice}", words(error)) }
 }
 
 /// Why the database cannot be used.

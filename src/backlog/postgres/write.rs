@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 
 use super::{PgSession, read, time};
-use crate::backlog::words::{broken, count, name, number, reason};
+use crate::backlog::words::{broken, count, depth, name, number, reason};
 use crate::backlog::{Append, BacklogError, Depth, Kept, Spooled};
 use crate::window::Epoch;
 
@@ -61,17 +61,7 @@ impl PgSession {
             let sum: Option<i64> = read(row.try_get(column))?;
             count(sum.ok_or_else(|| broken("the counts have no row"))?)
         };
-        let (appended, removed) = (sum(0)?, sum(1)?);
-        let left = appended.checked_sub(removed);
         let oldest: Option<i64> = read(row.try_get(2))?;
-        let left = left.ok_or_else(|| broken(format!("{removed} rows of {appended} were removed")))?;
-        Ok(Depth {
-            // Somebody may have deleted rows by hand, which nobody counted: an empty table is empty.
-            rows: if oldest.is_some() { left } else { 0 },
-            appended,
-            removed,
-            oldest: oldest.map(time).transpose()?,
-            now: time(read(row.try_get(3))?)?,
-        })
+        depth(sum(0)?, sum(1)?, oldest.map(time).transpose()?, time(read(row.try_get(3))?)?)
     }
 }

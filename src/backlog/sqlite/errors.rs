@@ -2,7 +2,7 @@
 
 use crate::backlog::words::{away, broken};
 use crate::backlog::{BacklogError, ErrorClass};
-use crate::sql::Unfit;
+use crate::sql::{Unfit, is_misfit};
 
 /// The class of a result code (<https://www.sqlite.org/rescode.html>). The low byte is the primary code; the generic
 /// code 1 says only in its message what it is.
@@ -42,12 +42,7 @@ pub(super) fn error(error: sqlx::Error) -> BacklogError {
         }
         // The thread that owns the connection is gone; another one may live.
         sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => ErrorClass::Away,
-        sqlx::Error::Configuration(_)
-        | sqlx::Error::ColumnDecode { .. }
-        | sqlx::Error::ColumnIndexOutOfBounds { .. }
-        | sqlx::Error::ColumnNotFound(_)
-        | sqlx::Error::TypeNotFound { .. }
-        | sqlx::Error::Decode(_) => ErrorClass::Broken,
+        error if is_misfit(error) => ErrorClass::Broken,
         _ => ErrorClass::Unrecognised,
     };
     BacklogError { class, message: format!("SQLite: {error}") }

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::values::{column, rank_text, time, time_text};
 use super::work::Work;
 use super::{errors, gate};
-use crate::backlog::words::{broken, count, name, reason};
+use crate::backlog::words::{broken, count, depth, name, reason};
 use crate::backlog::{Append, BacklogError, Depth, Kept, Spooled};
 use crate::window::Epoch;
 
@@ -95,17 +95,8 @@ impl Work for Count {
                      FROM backlog_counts WHERE slot = 0"#;
         let row = sqlx::query(sql).fetch_optional(tx).await.map_err(errors::error)?;
         let row = row.ok_or_else(|| broken("the counts have no row"))?;
-        let (appended, removed) = (count(column(&row, 0)?)?, count(column(&row, 1)?)?);
-        let left = appended.checked_sub(removed);
         let oldest: Option<&str> = column(&row, 2)?;
-        let left = left.ok_or_else(|| broken(format!("{removed} rows of {appended} were removed")))?;
-        Ok(Depth {
-            // Somebody may have deleted rows by hand, which nobody counted: an empty table is empty.
-            rows: if oldest.is_some() { left } else { 0 },
-            appended,
-            removed,
-            oldest: oldest.map(time).transpose()?,
-            now: Timestamp::now(),
-        })
+        let oldest = oldest.map(time).transpose()?;
+        depth(count(column(&row, 0)?)?, count(column(&row, 1)?)?, oldest, Timestamp::now())
     }
 }

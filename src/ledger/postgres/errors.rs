@@ -4,6 +4,7 @@ use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 
 use crate::ledger::{ErrorClass, LedgerError};
 use crate::sql::Unfit;
+use crate::sql::postgres::{self as sql, row};
 
 /// What was being done when the error came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,13 +57,12 @@ fn class(code: &str, constraint: Option<&str>, step: Step) -> ErrorClass {
     if code == "23505" && constraint.is_some_and(|constraint| KEYS_OF_ORDERS.contains(&constraint)) {
         return ErrorClass::Taken;
     }
-    let rows = CODES.iter().filter(|(prefix, _)| code.starts_with(prefix));
-    match (rows.max_by_key(|(prefix, _)| prefix.len()), step) {
+    match (row(CODES, code), step) {
         // What writes nothing has no unknown outcome; and while connecting nobody's order was sent that could be tried
         // again: the ledger is busy or in somebody's hands.
-        (Some((_, ErrorClass::Unknown)), Step::Connect | Step::Read)
-        | (Some((_, ErrorClass::Retry | ErrorClass::Timeout)), Step::Connect) => ErrorClass::Away,
-        (Some((_, class)), _) => *class,
+        (Some(ErrorClass::Unknown), Step::Connect | Step::Read)
+        | (Some(ErrorClass::Retry | ErrorClass::Timeout), Step::Connect) => ErrorClass::Away,
+        (Some(class), _) => class,
         (None, _) => ErrorClass::Unrecognised,
     }
 }
@@ -112,10 +112,8 @@ pub(super) fn position(error: &sqlx::Error) -> Option<usize> {
 }
 
 fn words(error: &PgDatabaseError) -> String {
-    let more = [("table", error.table()), ("constraint", error.constraint()), ("detail", error.detail())];
-    let more = more.iter().filter_map(|(name, value)| value.map(|value| format!(", {name} {value}")));
     let advice = if error.code().starts_with("28") { ": check user and password in ledger.url" } else { "" };
-    format!("{} (SQLSTATE {}{}){advice}", error.message(), error.code(), more.collect::<String>())
+    format!("{}{advice}", sql::words(error))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::ledger::effects::Effects;
 use crate::ledger::{ErrorClass, LedgerError};
-use crate::sql::Unfit;
+use crate::sql::{Unfit, is_misfit};
 
 /// The class of a result code (<https://www.sqlite.org/rescode.html>). The low byte is the primary code; the generic
 /// code 1 says only in its message what it is.
@@ -69,12 +69,7 @@ pub(super) fn error(error: sqlx::Error) -> LedgerError {
                 sqlx::Error::Io(_) => ErrorClass::Away,
                 // The thread that owns the connection is gone: it may have committed before.
                 sqlx::Error::WorkerCrashed => ErrorClass::Unknown,
-                sqlx::Error::Configuration(_)
-                | sqlx::Error::ColumnDecode { .. }
-                | sqlx::Error::ColumnIndexOutOfBounds { .. }
-                | sqlx::Error::ColumnNotFound(_)
-                | sqlx::Error::TypeNotFound { .. }
-                | sqlx::Error::Decode(_) => ErrorClass::Broken,
+                error if is_misfit(error) => ErrorClass::Broken,
                 _ => ErrorClass::Unrecognised,
             };
             LedgerError { class, message: format!("SQLite: {error}") }
