@@ -20,29 +20,8 @@ const RELEASE: &str = "UPDATE backlog_drainer SET owner = NULL, until = clock_ti
 const DRAINER: &str = "SELECT d.owner, (extract(epoch FROM d.until) * 1000000)::bigint, d.progress
     FROM backlog_drainer d WHERE d.id = 1 AND d.owner IS NOT NULL";
 
-/// $1 customer, $2 and $3 its floor, $4 the most rows, $5 the most bytes of bodies after the first row.
-const LINE: &str = "SELECT b.row, b.customer_id, b.ord, b.malformed, b.message_id, b.body, b.sent_at_ms
-    FROM (SELECT o.row, o.customer_id, o.ord::text AS ord, o.malformed IS NOT NULL AS malformed, o.message_id, o.body,
-                 o.sent_at_ms, row_number() OVER (ORDER BY o.ord, o.row) AS number,
-                 sum(octet_length(o.body)) OVER (ORDER BY o.ord, o.row) AS bytes
-          FROM (SELECT * FROM backlog_orders o WHERE o.customer_id = $1 AND (o.ord, o.row) > ($2::text::numeric, $3)
-                ORDER BY o.customer_id, o.ord, o.row LIMIT $4) o) b
-    WHERE b.bytes <= $5 OR b.number = 1
-    ORDER BY b.number";
-
 impl PgSession {
     pub(super) async fn read_rows(&mut self, wanted: &Read) -> Result<Vec<Row>, BacklogError> {
-        if let Some(customer) = &wanted.only {
-            let floor = wanted.floors.iter().find(|(name, ..)| name == customer);
-            let (rank, after) = floor.map_or(("-1".into(), 0), |(_, rank, row)| (rank.to_string(), *row));
-            let query = sqlx::query(LINE)
-                .bind(customer.as_str())
-                .bind(rank)
-                .bind(after)
-                .bind(i64::from(wanted.share.min(wanted.limit)))
-                .bind(i64::from(wanted.bytes_max));
-            return self.rows(query).await?.iter().map(row).collect();
-        }
         let floors: BTreeMap<&str, (String, i64)> =
             wanted.floors.iter().map(|(name, rank, row)| (name.as_str(), (rank.to_string(), *row))).collect();
         let floors = serde_json::to_string(&floors).expect("names and numbers are JSON");
@@ -51,7 +30,8 @@ impl PgSession {
             .bind(floors)
             .bind(i64::from(wanted.share))
             .bind(i64::from(wanted.limit))
-            .bind(i64::from(wanted.bytes_max));
+            .bind(i64::from(wanted.bytes_max))
+            .bind(wanted.only.as_ref().map(CustomerId::as_str));
         let rows = self.rows(query).await?.iter().map(row).collect::<Result<Vec<Row>, _>>()?;
         if rows.is_sorted_by(|one, next| turn(one) < turn(next)) {
             return Ok(rows);

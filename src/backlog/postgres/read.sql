@@ -1,7 +1,7 @@
--- Walks over the names, one probe of the index each, and takes a share of every line.
+-- Walks over the names, one probe of the index each, and takes a share of every line. Or of one customer's line alone.
 --
 -- $1 after this name ('': from the beginning), $2 floors: {customer: [rank, row]}, $3 the share, $4 the most rows,
--- $5 the most bytes of bodies after the first row.
+-- $5 the most bytes of bodies after the first row, $6 this customer alone, or NULL.
 --
 -- Nothing is sorted and nothing fetched twice: a line comes out of its index in order, the names come as the recursion
 -- finds them, and it goes on only for as long as rows are wanted. That rows keep this order on their way through is the
@@ -14,12 +14,14 @@ walk (name) AS (
     SELECT (SELECT o.customer_id FROM backlog_orders o WHERE o.customer_id > w.name
             ORDER BY o.customer_id, o.ord, o.row LIMIT 1)
     FROM walk w
-    WHERE w.name IS NOT NULL
+    WHERE w.name IS NOT NULL AND $6::text IS NULL
 ), rows AS (
     SELECT o.*
     FROM (
         -- The first name is the one behind which the walk begins; behind the last comes nobody.
-        SELECT coalesce(w.name, '') AS name FROM walk w OFFSET 1
+        (SELECT coalesce(w.name, '') AS name FROM walk w OFFSET 1)
+        UNION ALL
+        SELECT $6 WHERE $6 IS NOT NULL
     ) n
     CROSS JOIN LATERAL (SELECT (SELECT f.floors FROM floors f) -> n.name AS floor OFFSET 0) f
     CROSS JOIN LATERAL (
