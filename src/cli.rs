@@ -123,7 +123,7 @@ fn failed(doing: &str, error: &dyn std::fmt::Display) -> ExitCode {
 /// Who does it, for the record: who was named, or else `$USER`.
 fn actor(named: Option<&str>) -> Option<String> {
     let actor = named.map(str::to_owned).or_else(|| std::env::var("USER").ok());
-    actor.filter(|actor| !actor.is_empty())
+    actor.filter(|actor| !actor.trim().is_empty())
 }
 
 /// Prints one JSON object on a line.

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use clap::builder::NonEmptyStringValueParser;
 use serde_json::{Value, json};
 
-use super::{DONE, FAILED, MISUSED, failed, print_json};
+use super::{DONE, FAILED, MISUSED, actor, failed, print_json};
 use crate::config::Config;
 use crate::ledger::decisions::Decision;
 use crate::ledger::{AnyLedger, Ledger as _, LedgerError, any::AnyDecisions, open};
@@ -67,8 +67,7 @@ struct Deciding {
 
 impl Deciding {
     fn actor(&self) -> Result<String, ExitCode> {
-        let actor = self.actor.clone().or_else(|| std::env::var("USER").ok());
-        actor.filter(|actor| !actor.trim().is_empty()).ok_or_else(|| {
+        actor(self.actor.as_deref()).ok_or_else(|| {
             eprintln!("millrace quarantine: who decides? Add --actor NAME");
             ExitCode::from(MISUSED)
         })

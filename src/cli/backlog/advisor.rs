@@ -66,36 +66,9 @@ impl Since {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
     use crate::backlog::Limit;
-    use crate::status::backlog::DrainerStatus;
-    use crate::window::{Notice, Phase};
-
-    fn status(rows: u64, arrival: f64, drain: f64, by: Option<Limit>) -> BacklogStatus {
-        let drainer = |by| DrainerStatus {
-            owner: "worker-1".into(),
-            allowed_per_second: drain,
-            commit_seconds: 0.1,
-            limited_by: Some(by),
-        };
-        BacklogStatus {
-            phase: Phase::Spooling,
-            epoch: 1,
-            since: Timestamp::UNIX_EPOCH,
-            notice: Notice::default(),
-            rows,
-            appended: rows,
-            removed: 0,
-            oldest_seconds: None,
-            arrival_per_second: Some(arrival),
-            drain_per_second: Some(drain),
-            eta_seconds: None,
-            will_not_clear: rows > 0 && drain <= arrival && by.is_some(),
-            drainer: by.map(drainer),
-        }
-    }
+    use crate::cli::backlog::words::tests::status;
 
     #[test]
     fn advice_comes_after_a_while_and_not_all_the_time() {

@@ -137,13 +137,13 @@ pub fn facts(status: &BacklogStatus) -> Vec<(&'static str, String)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use jiff::Timestamp;
 
     use super::*;
     use crate::window::Notice;
 
-    fn status(rows: u64, arrival: f64, drain: f64, by: Option<Limit>) -> BacklogStatus {
+    pub(in crate::cli::backlog) fn status(rows: u64, arrival: f64, drain: f64, by: Option<Limit>) -> BacklogStatus {
         BacklogStatus {
             phase: Phase::Spooling,
             epoch: 1,

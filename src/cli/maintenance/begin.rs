@@ -6,14 +6,14 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use jiff::Timestamp;
 
-use super::course::{Advance, Patience};
+use super::course::{Advance, Patience, follow};
 use super::stores::{Seen, Stores, Trouble};
 use super::words::{Event, NO_BACKLOG, found_by_begin, given_up, not_begun};
 use super::{until, words};
 use crate::cli::backlog::show::Show;
 use crate::cli::{DONE, MISUSED, actor};
 use crate::config::Config;
-use crate::window::{Begin, Next, Notice, Stop};
+use crate::window::{Begin, Notice, Stop};
 
 /// How long a store that does not answer is asked before anything was changed.
 const FIRST_PATIENCE: Duration = Duration::from_secs(3);
@@ -74,14 +74,13 @@ pub struct Beginning {
     notice: Notice,
     begin: Option<Begin>,
     last: Option<Seen>,
-    changed: bool,
 }
 
 impl Beginning {
     /// A begin that has done nothing yet.
     #[must_use]
     pub fn new(stores: Stores, notice: Notice) -> Self {
-        Self { stores, notice, begin: None, last: None, changed: false }
+        Self { stores, notice, begin: None, last: None }
     }
 
     /// Reads both stores, and takes at most one step.
@@ -96,22 +95,13 @@ impl Beginning {
             self.begin = Some(Begin::new(&seen.gate, &seen.backlog));
             return Ok(Advance::Found(seen));
         };
-        match begin.next(&seen.gate, &seen.backlog) {
-            Next::Take(step) => {
-                // Also when no answer comes.
-                self.changed = true;
-                let actor = self.notice.actor.as_deref().unwrap_or_default();
-                let taken = self.stores.take(step, &self.notice, actor).await?;
-                Ok(if taken { Advance::Took(step) } else { Advance::Refused(step) })
-            }
-            Next::Wait => Ok(Advance::Wait),
-            Next::Done => Ok(Advance::Done(seen)),
-            Next::Stop(stop) => Ok(Advance::Stop(stop)),
-        }
+        let next = begin.next(&seen.gate, &seen.backlog);
+        let actor = self.notice.actor.as_deref().unwrap_or_default();
+        follow(next, seen, &mut self.stores, &self.notice, actor).await
     }
 
     fn gives_up(&self, trouble: &Trouble) -> String {
-        if self.changed { given_up("begin", trouble, self.last.as_ref()) } else { not_begun(trouble) }
+        if self.stores.may_have_changed() { given_up("begin", trouble, self.last.as_ref()) } else { not_begun(trouble) }
     }
 }
 

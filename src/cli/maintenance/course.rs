@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::stores::Seen;
+use super::stores::{Seen, Stores, Trouble};
 use crate::reconnect::Pauses;
-use crate::window::{Step, Stop};
+use crate::window::{Next, Notice, Step, Stop};
 
 /// The pauses before a store is asked again.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -29,6 +29,27 @@ pub enum Advance {
     Done(Seen),
     /// It cannot be done.
     Stop(Stop),
+}
+
+/// Does what is next, in the name of the notice's window and of `actor`.
+///
+/// # Errors
+///
+/// The store's that the step is in. Whether it was taken shows when both are read again.
+pub async fn follow(
+    next: Next,
+    seen: Seen,
+    stores: &mut Stores,
+    notice: &Notice,
+    actor: &str,
+) -> Result<Advance, Trouble> {
+    Ok(match next {
+        Next::Take(step) if stores.take(step, notice, actor).await? => Advance::Took(step),
+        Next::Take(step) => Advance::Refused(step),
+        Next::Wait => Advance::Wait,
+        Next::Done => Advance::Done(seen),
+        Next::Stop(stop) => Advance::Stop(stop),
+    })
 }
 
 /// How long a command goes on without getting anywhere.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use tokio::time::Instant;
 
-use super::course::{Advance, Patience};
+use super::course::{Advance, Patience, follow};
 use super::stores::{Seen, Stores, Trouble};
 use super::words::{Event, NO_BACKLOG, NOT_FURTHER, found_by_end, given_up, not_ended};
 use crate::cli::backlog::advisor::Advisor;
@@ -14,7 +14,7 @@ use crate::cli::backlog::show::Show;
 use crate::cli::{DONE, FAILED, MISUSED, actor};
 use crate::config::{Config, Maintenance};
 use crate::status::backlog::{BacklogStatus, Looks, RATES_OVER};
-use crate::window::{End, Epoch, Gate, Next, Notice, Phase, Stop};
+use crate::window::{End, Epoch, Gate, Notice, Phase, Stop};
 
 /// How long a store that does not answer is asked before anything was changed, without `--wait`.
 const FIRST_PATIENCE: Duration = Duration::from_secs(3);
@@ -86,7 +86,6 @@ pub struct Ending {
     end: Option<End>,
     found_open: bool,
     last: Option<Seen>,
-    changed: bool,
     looks: Looks,
     status: Option<BacklogStatus>,
     removed_first: Option<u64>,
@@ -113,7 +112,6 @@ impl Ending {
             end: None,
             found_open: false,
             last: None,
-            changed: false,
             looks: Looks::over(RATES_OVER),
             status: None,
             removed_first: None,
@@ -161,17 +159,8 @@ impl Ending {
         let may_seal = self.seal.not_before.is_none_or(|moment| Instant::now() >= moment);
         let little = status.rows == 0 || (may_seal && little_left(&status, &self.settings));
         self.status = Some(status);
-        match end.next(&seen.gate, &seen.backlog, little) {
-            Next::Take(step) => {
-                // Also when no answer comes.
-                self.changed = true;
-                let taken = self.stores.take(step, &self.notice(&seen), &self.actor).await?;
-                Ok(if taken { Advance::Took(step) } else { Advance::Refused(step) })
-            }
-            Next::Wait => Ok(Advance::Wait),
-            Next::Done => Ok(Advance::Done(seen)),
-            Next::Stop(stop) => Ok(Advance::Stop(stop)),
-        }
+        let (next, notice) = (end.next(&seen.gate, &seen.backlog, little), self.notice(&seen));
+        follow(next, seen, &mut self.stores, &notice, &self.actor).await
     }
 
     /// The window's own words stay; a begin that died left none, for they come with the close.
@@ -186,7 +175,7 @@ impl Ending {
     }
 
     fn gives_up(&self, trouble: &Trouble) -> String {
-        if self.changed { given_up("end", trouble, self.last.as_ref()) } else { not_ended(trouble) }
+        if self.stores.may_have_changed() { given_up("end", trouble, self.last.as_ref()) } else { not_ended(trouble) }
     }
 }
 

@@ -72,6 +72,7 @@ pub struct Stores {
     backlog: AnyBacklog,
     gatekeeper: Option<AnyGatekeeper>,
     session: Option<backlog::any::AnySession>,
+    asked: bool,
 }
 
 impl Stores {
@@ -83,7 +84,7 @@ impl Stores {
     pub fn open(config: &Config) -> Result<Option<Self>, Trouble> {
         let ledger = ledger::open(config)?;
         let Some(backlog) = backlog::open(config)? else { return Ok(None) };
-        Ok(Some(Self { ledger, backlog, gatekeeper: None, session: None }))
+        Ok(Some(Self { ledger, backlog, gatekeeper: None, session: None, asked: false }))
     }
 
     /// Reads the gate.
@@ -135,6 +136,7 @@ impl Stores {
     ///
     /// Of the store that the step is in. Whether it was taken shows when both are read again.
     pub async fn take(&mut self, step: Step, notice: &Notice, actor: &str) -> Result<bool, Trouble> {
+        self.asked = true;
         let taken = async {
             Ok(match step {
                 Step::Announce(epoch) => self.gatekeeper().await?.announce(epoch).await?,
@@ -149,6 +151,12 @@ impl Stores {
         }
         .await;
         self.heed(taken)
+    }
+
+    /// Whether a step was asked for: something may have been changed, also when no answer came.
+    #[must_use]
+    pub fn may_have_changed(&self) -> bool {
+        self.asked
     }
 
     /// After an error of a store its connection is not used again.
