@@ -20,7 +20,8 @@ mod record;
 pub mod site;
 mod windows;
 
-use load::{Load, Random};
+use crate::random::Random;
+use load::Load;
 use proxy::Proxy;
 use queue::Queue;
 use record::{Record, Summary};
@@ -197,7 +198,7 @@ impl<'a> Fleet<'a> {
             tick.tick().await;
             let victim = self.lives[second % WORKERS].number;
             self.until_it_hurts(victim).await;
-            sleep(Duration::from_millis(random.below(20) as u64)).await;
+            sleep(Duration::from_millis(random.below(20))).await;
             let next = self.life().await;
             let Life { mut worker, proxy, .. } = std::mem::replace(&mut self.lives[second % WORKERS], next);
             worker.kill().await;

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report, also outside of #[test] functions")]
 #![allow(unreachable_pub, reason = "a binary has no outside; pub says what other tests use")]
 
+mod probe;
+mod random;
 mod servers;
 
 mod order;

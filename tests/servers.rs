@@ -58,6 +58,42 @@ impl Database {
     pub fn url(&self) -> &str {
         &self.url
     }
+
+    /// Executes statements of the test.
+    pub async fn sql(&self, sql: &str) {
+        let mut conn = PgConnection::connect(&self.url).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut conn).await.unwrap();
+        conn.close().await.unwrap();
+    }
+
+    /// The one value that a query yields, as text.
+    pub async fn value(&self, sql: &str) -> String {
+        let mut conn = PgConnection::connect(&self.url).await.unwrap();
+        let sql = format!("SELECT coalesce(({sql})::text, 'NULL')");
+        let value = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut conn).await.unwrap();
+        conn.close().await.unwrap();
+        value
+    }
+
+    /// Waits until so many of its sessions wait for a lock.
+    pub async fn waiting(&self, sessions: usize) {
+        let query = "SELECT count(*) FROM pg_stat_activity
+                     WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let waits = async || self.value(query).await == sessions.to_string();
+        eventually("sessions wait for a lock", PATIENCE, waits).await;
+    }
+
+    /// Rows and blocks that were touched so far, once its sessions have reported that they inserted so many into the
+    /// table.
+    pub async fn touched(&self, table: &str, inserted: u64) -> u64 {
+        let reported = format!("SELECT n_tup_ins FROM pg_stat_user_tables WHERE relname = '{table}'");
+        let reports = async || self.value(&reported).await == inserted.to_string();
+        eventually("the sessions report their counts", PATIENCE, reports).await;
+        let touched = "SELECT (SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_user_tables)
+            + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes)
+            + (SELECT sum(heap_blks_read + heap_blks_hit + idx_blks_read + idx_blks_hit) FROM pg_statio_user_tables)";
+        self.value(touched).await.parse().unwrap()
+    }
 }
 
 /// Creates an empty database on the shared PostgreSQL.

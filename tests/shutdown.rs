@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::fleet::load::{Load, Random};
+use crate::fleet::load::Load;
 use crate::fleet::queue::Queue;
 use crate::fleet::site::{Site, Stopped, stopped};
+use crate::random::Random;
 use crate::servers::process::{Worker, alone};
 use crate::servers::rustack::{Counts, Rustack};
 use crate::servers::{Database, PATIENCE, database, eventually, postgres, redis, redis_prefix, redis_url};

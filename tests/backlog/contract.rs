@@ -12,6 +12,8 @@ pub(crate) mod window;
 
 use millrace::backlog::Backlog;
 
+use crate::probe::Probe;
+
 /// A kind of backlog. Every opened one is new and empty.
 pub(crate) trait Store {
     type Backlog: Backlog;
@@ -19,15 +21,6 @@ pub(crate) trait Store {
 
     /// With its schema, or without.
     async fn open(&self, migrated: bool) -> (Self::Backlog, Self::Probe);
-}
-
-/// Another client of the same database.
-pub(crate) trait Probe {
-    /// Statements that answer nothing.
-    async fn execute(&self, sql: &str);
-
-    /// Rows as text, NULL as None.
-    async fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>>;
 }
 
 /// One test for each promise: `contract!(name_of_the_module, store)`.

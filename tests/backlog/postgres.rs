@@ -6,13 +6,12 @@ use millrace::backlog::postgres::{PgSession, Postgres};
 use millrace::backlog::{Backlog, Session};
 use millrace::config;
 use millrace::order::Ordering;
-use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, ValueRef as _};
-use tokio::sync::Mutex;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::contract::bench::notice;
 use super::contract::{self, Store};
-use crate::servers::{Database, PATIENCE, database, eventually};
+use crate::probe::PgProbe;
+use crate::servers::{Database, database};
 
 mod cost;
 mod errors;
@@ -21,12 +20,6 @@ mod races;
 contract::contract!(promises, PostgresStore);
 
 struct PostgresStore;
-
-/// A client of the same database, which lives as long as the test runs.
-struct Probe {
-    connection: Mutex<PgConnection>,
-    _database: Database,
-}
 
 fn settings() -> config::Backlog {
     // A loaded test machine is slow, and none of these tests waits for it.
@@ -40,34 +33,15 @@ fn settings() -> config::Backlog {
 
 impl Store for PostgresStore {
     type Backlog = Postgres;
-    type Probe = Probe;
+    type Probe = PgProbe;
 
-    async fn open(&self, migrated: bool) -> (Postgres, Probe) {
+    async fn open(&self, migrated: bool) -> (Postgres, PgProbe) {
         let database = database().await;
         let backlog = Postgres::new(database.url(), Ordering::Gapless, &settings()).unwrap();
         if migrated {
             assert!(backlog.migrate().await.unwrap() > 0);
         }
-        let connection = Mutex::new(PgConnection::connect(database.url()).await.unwrap());
-        (backlog, Probe { connection, _database: database })
-    }
-}
-
-impl contract::Probe for Probe {
-    async fn execute(&self, sql: &str) {
-        let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
-        sql.execute(&mut *self.connection.lock().await).await.unwrap();
-    }
-
-    async fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
-        // The simple protocol answers in text, whatever the type.
-        let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
-        let rows = sql.fetch_all(&mut *self.connection.lock().await).await.unwrap();
-        let text = |row: &PgRow, column| {
-            let value = row.try_get_raw(column).unwrap();
-            if value.is_null() { None } else { Some(value.as_str().unwrap().to_owned()) }
-        };
-        rows.iter().map(|row| (0..row.len()).map(|column| text(row, column)).collect()).collect()
+        (backlog, PgProbe::of(database).await)
     }
 }
 
@@ -96,30 +70,6 @@ impl World {
 
     async fn session(&self) -> PgSession {
         self.backlog.connect().await.unwrap()
-    }
-
-    /// Executes statements of the test.
-    async fn sql(&self, sql: &str) {
-        let mut conn = PgConnection::connect(self.database.url()).await.unwrap();
-        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut conn).await.unwrap();
-        conn.close().await.unwrap();
-    }
-
-    /// The one value that a query yields, as text.
-    async fn value(&self, sql: &str) -> String {
-        let mut conn = PgConnection::connect(self.database.url()).await.unwrap();
-        let sql = format!("SELECT coalesce(({sql})::text, 'NULL')");
-        let value = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut conn).await.unwrap();
-        conn.close().await.unwrap();
-        value
-    }
-
-    /// Waits until so many sessions wait for a lock.
-    async fn waiting(&self, sessions: usize) {
-        let query = "SELECT count(*) FROM pg_stat_activity
-                     WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        let waits = async || self.value(query).await == sessions.to_string();
-        eventually("sessions wait for a lock", PATIENCE, waits).await;
     }
 }
 

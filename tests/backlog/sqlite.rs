@@ -6,24 +6,18 @@ use millrace::backlog::sqlite::Sqlite;
 use millrace::backlog::{Append, Backlog, ErrorClass, Kept, Read, Session};
 use millrace::config;
 use millrace::order::Ordering;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Connection as _, Executor as _};
 use tempfile::TempDir;
-use tokio::sync::Mutex;
 
 use super::contract::bench::{all, notice};
 use super::contract::orders::order;
 use super::contract::{self, Store};
+use crate::probe::SqliteProbe;
 
 contract::contract!(promises, SqliteStore);
 
 struct SqliteStore;
-
-/// A client of the same file; it holds the folder as long as the test runs.
-struct Probe {
-    connection: Mutex<SqliteConnection>,
-    _folder: TempDir,
-}
 
 fn settings() -> config::Backlog {
     // A loaded test machine is slow, and none of these tests waits for it.
@@ -41,40 +35,18 @@ fn url(folder: &TempDir) -> String {
 
 impl Store for SqliteStore {
     type Backlog = Sqlite;
-    type Probe = Probe;
+    type Probe = SqliteProbe;
 
-    async fn open(&self, migrated: bool) -> (Sqlite, Probe) {
+    async fn open(&self, migrated: bool) -> (Sqlite, SqliteProbe) {
         let folder = tempfile::tempdir().unwrap();
         let url = url(&folder);
         let backlog = Sqlite::new(&url, Ordering::Gapless, &settings()).unwrap();
-        // In memory until there is a file: opening it would make one.
-        let options = if migrated {
+        if migrated {
             assert!(backlog.migrate().await.unwrap() > 0);
-            url.parse::<SqliteConnectOptions>().unwrap()
-        } else {
-            SqliteConnectOptions::new().in_memory(true)
-        };
-        let connection = Mutex::new(SqliteConnection::connect_with(&options).await.unwrap());
-        (backlog, Probe { connection, _folder: folder })
+        }
+        let file = migrated.then(|| url.parse().unwrap());
+        (backlog, SqliteProbe::of(file, folder).await)
     }
-}
-
-impl contract::Probe for Probe {
-    async fn execute(&self, sql: &str) {
-        let sql = AssertSqlSafe(sql.to_owned());
-        self.connection.lock().await.execute(sql).await.unwrap();
-    }
-
-    async fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
-        let rows = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(&mut *self.connection.lock().await).await;
-        rows.unwrap().iter().map(|row| (0..row.len()).map(|column| text(row, column)).collect()).collect()
-    }
-}
-
-/// A value as text, whatever type the file gave it.
-fn text(row: &SqliteRow, column: usize) -> Option<String> {
-    let number = || row.try_get_unchecked::<Option<i64>, _>(column).unwrap().map(|number| number.to_string());
-    row.try_get::<Option<String>, _>(column).unwrap_or_else(|_| number())
 }
 
 /// Two processes: no queue is shared, only the file.

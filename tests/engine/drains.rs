@@ -20,8 +20,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::bench::{Bench, SOON, Store};
 use super::effects::reserve_stock;
-use super::messages::{Random, customer, order_of, with};
+use super::messages::{customer, order_of, with};
 use super::on_both_ledgers;
+use crate::random::Random;
 use crate::servers::eventually;
 
 on_both_ledgers!(two_drains_at_once);

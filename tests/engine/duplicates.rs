@@ -3,8 +3,9 @@
 use millrace::order::Ordering;
 
 use super::bench::{Bench, Store};
-use super::messages::{Random, order, orders};
+use super::messages::{order, orders};
 use super::on_both_ledgers;
+use crate::random::Random;
 use crate::servers::rustack::{Fault, Operation, When};
 
 on_both_ledgers!(two_messages_in_one_receive);

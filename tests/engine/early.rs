@@ -6,8 +6,9 @@ use millrace::metrics;
 use millrace::order::Ordering;
 
 use super::bench::{Bench, SOON, Store};
-use super::messages::{Random, order, orders};
+use super::messages::{order, orders};
 use super::on_both_ledgers;
+use crate::random::Random;
 use crate::servers::eventually;
 
 on_both_ledgers!(one_customer_backwards, many_customers_shuffled, gap);

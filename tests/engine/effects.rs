@@ -6,8 +6,9 @@ use std::time::Duration;
 use millrace::order::Ordering;
 
 use super::bench::{Bench, Store};
-use super::messages::{Random, customer, order, order_of};
+use super::messages::{customer, order, order_of};
 use super::on_both_ledgers;
+use crate::random::Random;
 use crate::servers::rustack::{Fault, Operation, When};
 
 on_both_ledgers!(stock_is_exact_after_redelivery, only_the_order_at_fault_is_blamed);

@@ -11,8 +11,9 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::bench::{Bench, SOON, Store, Worker};
-use super::messages::{Random, orders};
+use super::messages::orders;
 use super::on_both_ledgers;
+use crate::random::Random;
 use crate::servers::rustack::Operation;
 use crate::servers::{self, eventually};
 

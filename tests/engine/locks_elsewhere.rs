@@ -8,7 +8,8 @@ use millrace::locks::redis::RedisLocks;
 use millrace::order::{CustomerId, Ordering};
 
 use super::bench::{Bench, Store};
-use super::messages::{Random, order, orders};
+use super::messages::{order, orders};
+use crate::random::Random;
 use crate::servers::rustack::{Fault, Operation, When};
 use crate::servers::{redis_prefix, redis_url};
 

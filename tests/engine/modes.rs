@@ -3,8 +3,9 @@
 use millrace::order::Ordering;
 
 use super::bench::{Bench, Store};
-use super::messages::{Random, order, order_of, orders, without};
+use super::messages::{order, order_of, orders, without};
 use super::on_both_ledgers;
+use crate::random::Random;
 use crate::servers::rustack::{Fault, Operation, When};
 
 on_both_ledgers!(none_commits_each_once, fifo_keeps_the_order_of_sending, poison_in_fifo, poison_in_gapless);

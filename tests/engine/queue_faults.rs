@@ -5,7 +5,8 @@ use std::time::Duration;
 use millrace::order::Ordering;
 
 use super::bench::{Bench, Store, ends};
-use super::messages::{Random, orders};
+use super::messages::orders;
+use crate::random::Random;
 use crate::servers::rustack::{Fault, Operation, When};
 
 const RECEIVE: Operation = Operation::ReceiveMessage;

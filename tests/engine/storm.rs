@@ -7,8 +7,9 @@ use millrace::order::Ordering;
 use serde_json::json;
 
 use super::bench::{Bench, SOON, Store, Worker};
-use super::messages::{Random, orders, with};
+use super::messages::{orders, with};
 use super::on_both_ledgers;
+use crate::random::Random;
 use crate::servers::rustack::{Fault, Operation, When};
 use crate::servers::{eventually, redis_prefix, redis_url};
 

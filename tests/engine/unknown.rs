@@ -6,8 +6,9 @@ use millrace::order::Ordering;
 use serde_json::json;
 
 use super::bench::{Bench, Store};
-use super::messages::{Random, order, orders, with};
+use super::messages::{order, orders, with};
 use super::proxy::Proxy;
+use crate::random::Random;
 use crate::servers::database;
 use crate::servers::rustack::{Fault, Operation, When};
 

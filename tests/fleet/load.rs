@@ -5,30 +5,7 @@ use std::path::{Path, PathBuf};
 
 use millrace::inbox::sqs::producer::Outgoing;
 
-/// A generator of numbers that are random enough, and the same for the same seed.
-#[derive(Debug)]
-pub struct Random(u64);
-
-impl Random {
-    /// The seed that `MILLRACE_TEST_SEED` names, or a new one. It is printed, so that a failure can be repeated.
-    pub fn seeded() -> Self {
-        let seed = match std::env::var("MILLRACE_TEST_SEED") {
-            Ok(seed) => seed.parse().expect("MILLRACE_TEST_SEED is a number"),
-            Err(_) => crate::servers::random(),
-        };
-        println!("MILLRACE_TEST_SEED={seed}");
-        Self(seed)
-    }
-
-    /// A number from 0 to one below `bound`.
-    pub fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % bound as u64).expect("below a usize")
-    }
-}
+use crate::random::Random;
 
 /// What is sent.
 #[derive(Debug)]
@@ -46,9 +23,9 @@ impl Load {
     /// customer's orders come in any order, and yet there is something to commit all the time.
     pub fn shuffled(orders: usize, customers: usize, folder: &Path, random: &mut Random) -> Self {
         let made = made(orders, customers, 1, true, random);
-        let twice: Vec<usize> = (0..orders / 20).map(|_| random.below(orders)).collect();
+        let twice: Vec<usize> = (0..orders / 20).map(|_| random.index(orders)).collect();
         let mut sent: Vec<(usize, usize)> =
-            (0..orders).chain(twice).map(|order| (order + random.below(orders / 10), order)).collect();
+            (0..orders).chain(twice).map(|order| (order + random.index(orders / 10), order)).collect();
         sent.sort_unstable();
         let message = |order: usize| Outgoing { body: made[order].1.clone(), group: None, deduplication_id: None };
         let messages = sent.into_iter().map(|(_, order)| message(order)).collect();
@@ -61,8 +38,8 @@ impl Load {
         let made = made(orders, customers, run, false, random);
         let mut sent: Vec<(usize, usize)> = (0..orders).map(|order| (order, order)).collect();
         for _ in 0..orders / 20 {
-            let order = random.below(orders);
-            sent.push((order + random.below(orders - order), order));
+            let order = random.index(orders);
+            sent.push((order + random.index(orders - order), order));
         }
         // Stable: the message itself goes before its own duplicate.
         sent.sort_by_key(|(place, _)| *place);
@@ -91,12 +68,12 @@ impl Load {
         for first in (0..orders).step_by(block) {
             let mut sent: Vec<(usize, usize)> = (first..first + block).map(|order| (order, order)).collect();
             for _ in 0..block / 20 {
-                let order = first + random.below(block);
-                sent.push((order + random.below(first + block - order), order));
+                let order = first + random.index(block);
+                sent.push((order + random.index(first + block - order), order));
             }
             if numbered {
                 for (place, _) in &mut sent {
-                    *place = random.below(block);
+                    *place = random.index(block);
                 }
             }
             // Stable: in source order the message itself goes before its own duplicate.
@@ -139,12 +116,12 @@ fn made(orders: usize, customers: usize, run: usize, numbered: bool, random: &mu
     let (mut customer, mut left) = (0, 0);
     for number in 0..orders {
         if left == 0 {
-            (customer, left) = (random.below(customers), 1 + random.below(run));
+            (customer, left) = (random.index(customers), 1 + random.index(run));
         }
         left -= 1;
         last[customer] += 1;
         let sequence = if numbered { format!(r#""sequence":{},"#, last[customer]) } else { String::new() };
-        let (second, quantity, price) = (number % 60, 1 + random.below(5), random.below(10_000));
+        let (second, quantity, price) = (number % 60, 1 + random.index(5), random.index(10_000));
         let name = format!("customer-{customer:03}");
         let body = format!(
             r#"{{"order_id":"order-{number:05}","customer_id":"{name}",{sequence}"placed_at":"2026-11-22T10:00:{second:02}Z","currency":"EUR","lines":[{{"sku":"sku-{price}","quantity":{quantity},"unit_price_minor":{price}}},{{"sku":"post","quantity":1,"unit_price_minor":490}}]}}"#

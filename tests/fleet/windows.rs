@@ -8,9 +8,10 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 use tokio::time::{Instant, interval, sleep, sleep_until};
 
-use super::load::{Load, Random};
+use super::load::Load;
 use super::queue::Queue;
 use super::site::{Said, Site, stopped};
+use crate::random::Random;
 use crate::servers::process::{Worker, alone};
 use crate::servers::rustack::Rustack;
 use crate::servers::{PATIENCE, postgres, redis};

@@ -9,6 +9,7 @@ use millrace::inbox::backlog::BacklogInbox;
 use millrace::inbox::{Delivery, Inbox, Settled};
 use millrace::order::Ordering;
 
+use crate::random::Random;
 use rows::Rows;
 
 const SHARE: u32 = 100;
@@ -213,22 +214,9 @@ async fn an_error_loses_nobody_s_turn() {
     assert_eq!((drained, rows.len()), (301, 0));
 }
 
-/// `SplitMix64`.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % n
-    }
-}
-
 /// One run: rows come, are received, removed and handed back; then all of them go.
 async fn run(seed: u64) {
-    let mut dice = Dice(seed);
+    let mut dice = Random::of(seed);
     let rows = Rows::default();
     let share = u32::try_from(1 + dice.below(8)).unwrap();
     let max = u32::try_from(1 + dice.below(12)).unwrap();

@@ -24,6 +24,8 @@ pub(crate) mod window;
 use millrace::ledger::Ledger;
 use millrace::order::Ordering;
 
+use crate::probe::Probe;
+
 /// How a test wants its ledger.
 pub(crate) struct Setup {
     pub(crate) ordering: Ordering,
@@ -47,18 +49,6 @@ pub(crate) trait Store {
     type Probe: Probe;
 
     async fn open(&self, setup: &Setup) -> (Self::Ledger, Self::Probe);
-}
-
-/// Another client of the same database.
-pub(crate) trait Probe {
-    /// Statements that answer nothing.
-    async fn execute(&self, sql: &str);
-
-    /// Rows as text, NULL as None.
-    async fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>>;
-
-    /// SQL for a column of bytes as text.
-    fn text_of(&self, column: &str) -> String;
 }
 
 /// One test for each promise: `contract!(name_of_the_module, store)`.

@@ -11,7 +11,7 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::task::JoinHandle;
 
-use crate::servers::{Database, PATIENCE, database, eventually};
+use crate::servers::{Database, database};
 
 mod commits;
 mod contract;
@@ -56,49 +56,25 @@ impl World {
         PgConnection::connect(self.database.url()).await.unwrap()
     }
 
-    /// Executes statements of the test.
-    async fn sql(&self, sql: &str) {
-        let mut conn = self.by_hand().await;
-        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut conn).await.unwrap();
-        conn.close().await.unwrap();
-    }
-
-    /// The one value that a query yields, as text.
-    async fn value(&self, sql: &str) -> String {
-        let mut conn = self.by_hand().await;
-        let sql = format!("SELECT coalesce(({sql})::text, 'NULL')");
-        let value = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut conn).await.unwrap();
-        conn.close().await.unwrap();
-        value
-    }
-
-    /// Waits until so many sessions wait for a lock.
-    async fn waiting(&self, sessions: usize) {
-        let query = "SELECT count(*) FROM pg_stat_activity
-                     WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        eventually("sessions wait for a lock", PATIENCE, async || self.value(query).await == sessions.to_string())
-            .await;
-    }
-
     /// What must hold at all times: `parked` counts rows, and positions are orders and tombstones.
     async fn check(&self) {
         let drift = "SELECT count(*) FROM customers c WHERE c.parked
                      <> (SELECT count(*) FROM parked_orders p WHERE p.customer_id = c.customer_id)";
-        assert_eq!(self.value(drift).await, "0", "parked differs from the rows");
+        assert_eq!(self.database.value(drift).await, "0", "parked differs from the rows");
         let positions = "SELECT count(*) FROM customers c WHERE c.last_position
              <> (SELECT count(*) FROM orders o WHERE o.customer_id = c.customer_id AND o.position <= c.last_position)
               + (SELECT count(*) FROM tombstones t WHERE t.customer_id = c.customer_id)";
-        assert_eq!(self.value(positions).await, "0", "positions with gaps");
+        assert_eq!(self.database.value(positions).await, "0", "positions with gaps");
         let bare = "SELECT count(*) FROM orders o
              LEFT JOIN (SELECT order_id, min(position) AS position, count(*) AS events FROM order_events
                         WHERE kind = 'committed' GROUP BY order_id) e USING (order_id, position)
              LEFT JOIN (SELECT DISTINCT order_id, 1 AS some FROM order_lines) l USING (order_id)
              WHERE e.events IS DISTINCT FROM 1 OR l.some IS NULL";
-        assert_eq!(self.value(bare).await, "0", "orders without lines or event");
+        assert_eq!(self.database.value(bare).await, "0", "orders without lines or event");
         let events =
             "SELECT count(*) FROM (SELECT position < lag(position) OVER (PARTITION BY customer_id ORDER BY event_id)
              AS falls FROM order_events) e WHERE falls";
-        assert_eq!(self.value(events).await, "0", "event_id does not grow with position");
+        assert_eq!(self.database.value(events).await, "0", "event_id does not grow with position");
     }
 
     /// An order of the customer at this rank, named after both.

@@ -11,25 +11,19 @@ use millrace::ledger::sqlite::Sqlite;
 use millrace::ledger::{Batch, ErrorClass, Ledger, Session, Verdict};
 use millrace::order::Ordering;
 use millrace::window::{Notice, Step};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{Connection as _, Executor as _};
 use tempfile::TempDir;
-use tokio::sync::Mutex;
 
 use super::contract::bench::{batch, committed};
 use super::contract::orders::{order, orders};
 use super::contract::{self, Setup, Store};
+use crate::probe::{Probe as _, SqliteProbe};
 use crate::servers::{PATIENCE, eventually};
 
 contract::contract!(promises, SqliteStore);
 
 struct SqliteStore;
-
-/// A client of the same file; it holds the folder as long as the test runs.
-struct Probe {
-    connection: Mutex<SqliteConnection>,
-    _folder: TempDir,
-}
 
 fn settings(url: &str, effects: Option<&Path>) -> config::Ledger {
     let mut settings: config::Ledger = serde_json::from_value(serde_json::json!({ "url": url })).unwrap();
@@ -47,9 +41,9 @@ fn url(folder: &TempDir) -> String {
 
 impl Store for SqliteStore {
     type Ledger = Sqlite;
-    type Probe = Probe;
+    type Probe = SqliteProbe;
 
-    async fn open(&self, setup: &Setup) -> (Sqlite, Probe) {
+    async fn open(&self, setup: &Setup) -> (Sqlite, SqliteProbe) {
         let folder = tempfile::tempdir().unwrap();
         let effects = setup.effects.map(|sql| {
             let path = folder.path().join("effects.sql");
@@ -61,38 +55,11 @@ impl Store for SqliteStore {
         if setup.migrated {
             assert!(ledger.migrate().await.unwrap() > 0);
         }
-        // In memory until there is a file: opening it would make one.
-        let options = if setup.migrated {
-            url.parse::<SqliteConnectOptions>().unwrap().foreign_keys(false)
-        } else {
-            SqliteConnectOptions::new().in_memory(true)
-        };
-        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-        connection.execute(setup.tables).await.unwrap();
-        (ledger, Probe { connection: Mutex::new(connection), _folder: folder })
+        let file = setup.migrated.then(|| url.parse::<SqliteConnectOptions>().unwrap().foreign_keys(false));
+        let probe = SqliteProbe::of(file, folder).await;
+        probe.execute(setup.tables).await;
+        (ledger, probe)
     }
-}
-
-impl contract::Probe for Probe {
-    async fn execute(&self, sql: &str) {
-        let sql = AssertSqlSafe(sql.to_owned());
-        self.connection.lock().await.execute(sql).await.unwrap();
-    }
-
-    async fn rows(&self, sql: &str) -> Vec<Vec<Option<String>>> {
-        let rows = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(&mut *self.connection.lock().await).await;
-        rows.unwrap().iter().map(|row| (0..row.len()).map(|column| text(row, column)).collect()).collect()
-    }
-
-    fn text_of(&self, column: &str) -> String {
-        format!("CAST({column} AS text)")
-    }
-}
-
-/// A value as text, whatever type the file gave it.
-fn text(row: &SqliteRow, column: usize) -> Option<String> {
-    let number = || row.try_get_unchecked::<Option<i64>, _>(column).unwrap().map(|number| number.to_string());
-    row.try_get::<Option<String>, _>(column).unwrap_or_else(|_| number())
 }
 
 /// Two processes: no queue is shared, only the file.

@@ -4,9 +4,10 @@ use millrace::backlog::Kept::{Known, New};
 use millrace::backlog::{Append, Kept, Row, Session};
 use millrace::order::Entry;
 
+use super::Store;
 use super::bench::Bench;
 use super::orders::{malformed, named, order, orders, selling, with_reason};
-use super::{Probe, Store};
+use crate::probe::Probe;
 
 pub(crate) async fn what_was_appended_is_read_as_it_came<S: Store>(store: &S) {
     let mut bench = Bench::spooling(store).await;

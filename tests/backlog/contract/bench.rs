@@ -8,7 +8,8 @@ use millrace::backlog::{
 use millrace::order::Rank;
 use millrace::window::{Epoch, Notice, Phase, PhaseView};
 
-use super::{Probe, Store};
+use super::Store;
+use crate::probe::Probe;
 
 pub(crate) struct Bench<S: Store> {
     pub(crate) backlog: S::Backlog,

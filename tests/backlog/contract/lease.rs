@@ -63,7 +63,7 @@ pub(crate) async fn progress_is_read_by_others<S: Store>(store: &S) {
     }
     // What a newer version says in words that this one does not know.
     let newer = r#"UPDATE backlog_drainer SET progress = '{"limited_by":"moon"}'"#;
-    super::Probe::execute(&bench.probe, newer).await;
+    crate::probe::Probe::execute(&bench.probe, newer).await;
     assert_eq!(other.drainer().await.unwrap().unwrap().progress, Progress::default());
 }
 

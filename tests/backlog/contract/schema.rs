@@ -2,9 +2,10 @@
 
 use millrace::backlog::{Backlog, ErrorClass, Session};
 
+use super::Store;
 use super::bench::Bench;
 use super::orders::order;
-use super::{Probe, Store};
+use crate::probe::Probe;
 
 pub(crate) async fn a_backlog_without_schema_says_what_to_run<S: Store>(store: &S) {
     let (backlog, _probe) = store.open(false).await;

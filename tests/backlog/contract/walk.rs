@@ -1,59 +1,41 @@
 //! A random walk over every call, step for step beside the model.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use millrace::backlog::{Append, Lease, Read, Session, Spooled};
 use millrace::window::Phase;
 
+use super::Store;
 use super::bench::{Bench, claim, notice, place};
 use super::model::Model;
 use super::orders::{malformed, selling};
-use super::{Probe, Store};
+use crate::probe::Probe;
+use crate::random::Random;
 
 const STEPS: u32 = 400;
-
-/// xorshift64*: enough for a walk, and the same everywhere.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % n
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-
-    /// A number or one beside it.
-    fn near(&mut self, number: u64) -> u64 {
-        match self.below(6) {
-            0 => number.saturating_sub(1),
-            1 => number + 1,
-            _ => number,
-        }
-    }
-}
 
 struct Walk<S: Store> {
     bench: Bench<S>,
     model: Model,
-    dice: Dice,
+    dice: Random,
     after: String,
 }
 
 pub(crate) async fn a_random_walk_agrees_with_the_model<S: Store>(store: &S) {
-    let seed = std::env::var("MILLRACE_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(0)) | 1;
-    println!("MILLRACE_TEST_SEED={seed}");
     let bench = Bench::sealed(store).await;
-    let mut walk = Walk { bench, model: Model::new(), dice: Dice(seed), after: String::new() };
+    let mut walk = Walk { bench, model: Model::new(), dice: Random::seeded(), after: String::new() };
     for step in 0..STEPS {
         walk.step(step).await;
         walk.check(step).await;
+    }
+}
+
+/// A number or one beside it.
+fn near(dice: &mut Random, number: u64) -> u64 {
+    match dice.below(6) {
+        0 => number.saturating_sub(1),
+        1 => number + 1,
+        _ => number,
     }
 }
 
@@ -81,7 +63,7 @@ impl<S: Store> Walk<S> {
 
     async fn append(&mut self, step: u32) {
         let orders: Vec<_> = (0..=self.dice.below(5)).map(|_| self.spooled()).collect();
-        let epoch = self.dice.near(self.model.epoch);
+        let epoch = near(&mut self.dice, self.model.epoch);
         let expected = self.model.append(epoch, &orders);
         let answer = match self.bench.session.append(epoch, &orders).await.unwrap() {
             Append::Spooled(kept) => Ok(kept),
@@ -133,7 +115,7 @@ impl<S: Store> Walk<S> {
     }
 
     async fn begin(&mut self, step: u32) {
-        let epoch = self.dice.near(self.model.epoch.max(self.model.announced));
+        let epoch = near(&mut self.dice, self.model.epoch.max(self.model.announced));
         if self.dice.one_in(3) {
             // It dies after its first statement.
             let first = format!("UPDATE backlog_announced SET epoch = {epoch} WHERE epoch < {epoch}");
@@ -146,7 +128,7 @@ impl<S: Store> Walk<S> {
     }
 
     async fn end(&mut self, step: u32) {
-        let (epoch, turn) = (self.dice.near(self.model.epoch), self.dice.near(self.model.turn));
+        let (epoch, turn) = (near(&mut self.dice, self.model.epoch), near(&mut self.dice, self.model.turn));
         // Mostly the step that is next, so that the walk comes somewhere.
         let next = match self.model.place() {
             (Phase::Spooling, _, _, false) => 0,

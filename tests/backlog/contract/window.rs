@@ -143,7 +143,7 @@ pub(crate) async fn a_refusal_changes_nothing_and_names_the_phase<S: Store>(stor
     assert_eq!(bench.refused(1, &one).await, (Spooling, 2, 0, false));
     // A begin that died between its two statements.
     let died = "UPDATE backlog_announced SET epoch = 3";
-    super::Probe::execute(&bench.probe, died).await;
+    crate::probe::Probe::execute(&bench.probe, died).await;
     assert_eq!(bench.refused(2, &one).await, (Spooling, 2, 0, true));
     assert_eq!(bench.refused(3, &one).await, (Spooling, 2, 0, true));
     assert!(bench.session.start_spooling(3, &notice("again")).await.unwrap());

@@ -8,7 +8,6 @@ use millrace::backlog::{Append, Kept, Lease, Read, Session};
 use super::World;
 use crate::backlog::contract::bench::claim;
 use crate::backlog::contract::orders::{customer, order};
-use crate::servers::{PATIENCE, eventually};
 
 /// New orders of each round; one of them is appended again.
 const ORDERS: u32 = 40;
@@ -33,28 +32,16 @@ async fn round(session: &mut PgSession, round: u32) {
 }
 
 impl World {
-    /// Rows and blocks that were touched so far, once the session has reported them.
-    async fn touched(&self, orders: u64) -> u64 {
-        let reported = "SELECT n_tup_ins FROM pg_stat_user_tables WHERE relname = 'backlog_orders'";
-        eventually("the session reports its counts", PATIENCE, async || {
-            self.value(reported).await == orders.to_string()
-        })
-        .await;
-        let blocks = "SELECT (SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_user_tables)
-            + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes)
-            + (SELECT sum(heap_blks_read + heap_blks_hit + idx_blks_read + idx_blks_hit) FROM pg_statio_user_tables)";
-        self.value(blocks).await.parse().unwrap()
-    }
-
     /// Half of it belongs to one customer.
     async fn fill(&self, from: u32, to: u32) {
-        self.sql(&format!(
-            "INSERT INTO backlog_orders (customer_id, ord, order_id, digest, message_id, body)
+        self.database
+            .sql(&format!(
+                "INSERT INTO backlog_orders (customer_id, ord, order_id, digest, message_id, body)
              SELECT CASE WHEN n % 2 = 0 THEN 'heavy' ELSE 'old' || n / 4 END, n, 'old' || n, sha256('x'), 'm', 'x'
              FROM generate_series({from}, {to}) n;
              UPDATE backlog_counts SET appended = appended + {to} - {from} + 1 WHERE slot = 0"
-        ))
-        .await;
+            ))
+            .await;
     }
 }
 
@@ -63,8 +50,8 @@ async fn the_cost_of_every_call_stays_flat() {
     const ROUNDS: u32 = 3;
     let world = World::new().await;
     // Plans are made on tables that are known to be empty, and nothing makes them anew.
-    world.sql("ALTER TABLE backlog_orders SET (autovacuum_enabled = off)").await;
-    world.sql("VACUUM ANALYZE backlog_orders").await;
+    world.database.sql("ALTER TABLE backlog_orders SET (autovacuum_enabled = off)").await;
+    world.database.sql("VACUUM ANALYZE backlog_orders").await;
     let mut session = world.session().await;
     // From its sixth execution on a statement has a plan that stays.
     let mut rounds = 0;
@@ -77,16 +64,16 @@ async fn the_cost_of_every_call_stays_flat() {
     for (from, to) in [(1, 2_000), (2_001, 60_000)] {
         world.fill(from, to).await;
         orders += u64::from(to - from + 1);
-        let before = world.touched(orders).await;
+        let before = world.database.touched("backlog_orders", orders).await;
         for _ in 0..ROUNDS {
             round(&mut session, rounds).await;
             rounds += 1;
         }
         orders += u64::from(ROUNDS * ORDERS);
-        costs.push(world.touched(orders).await - before);
+        costs.push(world.database.touched("backlog_orders", orders).await - before);
     }
     // A deeper index costs a block more a probe; a scan would cost thirty times as much.
     assert!(costs[1] * 10 < costs[0] * 15, "rows and blocks of {ROUNDS} rounds grew with the backlog: {costs:?}");
     let scans = "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'backlog_orders'";
-    assert_eq!(world.value(scans).await, "0", "the backlog was read from one end to the other");
+    assert_eq!(world.database.value(scans).await, "0", "the backlog was read from one end to the other");
 }

@@ -38,8 +38,8 @@ async fn what_is_no_backlog_is_told_apart() {
 #[tokio::test]
 async fn a_server_that_takes_no_writes_is_away() {
     let world = World::new().await;
-    let name = world.value("SELECT current_database()").await;
-    world.sql(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await;
+    let name = world.database.value("SELECT current_database()").await;
+    world.database.sql(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await;
     let error = world.backlog.connect().await.expect_err("it is read only");
     assert_eq!(error.class, ErrorClass::Away, "{error}");
     assert!(error.message.contains("not the writer"), "{error}");
@@ -49,14 +49,17 @@ async fn a_server_that_takes_no_writes_is_away() {
 async fn a_missing_privilege_is_a_broken_deployment() {
     let world = World::new().await;
     let role = unique("reader");
-    world.sql(&format!("CREATE ROLE {role} LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")).await;
+    world
+        .database
+        .sql(&format!("CREATE ROLE {role} LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"))
+        .await;
     let (_, name) = world.database.url().rsplit_once('/').unwrap();
     let reader = Postgres::new(&server(&role, name), Ordering::Gapless, &settings()).unwrap();
     let mut session = reader.connect().await.unwrap();
     session.phase().await.unwrap();
     let error = session.append(1, &[order("ada", 1)]).await.unwrap_err();
     assert!(error.class == ErrorClass::Broken && error.message.contains("42501"), "{error}");
-    world.sql(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+    world.database.sql(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
 }
 
 #[tokio::test]
@@ -65,7 +68,7 @@ async fn a_lost_connection_spends_the_session_and_nothing_else() {
     let mut session = world.session().await;
     let others = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
                   WHERE datname = current_database() AND pid <> pg_backend_pid()";
-    assert_eq!(world.value(others).await, "1");
+    assert_eq!(world.database.value(others).await, "1");
     for _ in 0..2 {
         let error = session.append(1, &[order("ada", 1)]).await.unwrap_err();
         assert_eq!(error.class, ErrorClass::Away, "{error}");
@@ -80,11 +83,11 @@ async fn a_statement_beyond_its_time_is_rolled_back() {
     let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
                 $$ BEGIN PERFORM pg_sleep(60); RETURN NEW; END $$;
                 CREATE TRIGGER slow AFTER INSERT ON backlog_orders FOR EACH ROW EXECUTE FUNCTION slow()";
-    world.sql(slow).await;
+    world.database.sql(slow).await;
     let error = world.session().await.append(1, &[order("ada", 1)]).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Away, "{error}");
     assert!(error.message.contains("backlog.statement_timeout"), "{error}");
-    world.sql("DROP TRIGGER slow ON backlog_orders").await;
+    world.database.sql("DROP TRIGGER slow ON backlog_orders").await;
     let mut session = world.session().await;
     assert_eq!(session.depth().await.unwrap().appended, 0);
     assert_eq!(session.append(1, &[order("ada", 1)]).await.unwrap(), Append::Spooled(vec![Kept::New]));

@@ -19,7 +19,7 @@ const APPENDING: &str = "SELECT FROM backlog_gate WHERE phase = 'SPOOLING' FOR S
 
 async fn counts_agree(world: &World) {
     let counted = "SELECT sum(appended) - sum(removed) = (SELECT count(*) FROM backlog_orders) FROM backlog_counts";
-    assert_eq!(world.value(counted).await, "true");
+    assert_eq!(world.database.value(counted).await, "true");
 }
 
 async fn is_refused(session: &mut PgSession, epoch: u64) -> (millrace::window::Phase, u64, u64, bool) {
@@ -36,7 +36,7 @@ async fn a_seal_waits_for_the_append_in_flight_and_nothing_overtakes_it() {
     let barrier = Barrier::hold(&world, APPENDING).await;
     assert!(operator.announce_seal(1, 0).await.unwrap(), "the announcement waits for nobody");
     let seal = tokio::spawn(async move { (operator.seal(1, 0).await, operator) });
-    world.waiting(1).await;
+    world.database.waiting(1).await;
     // A share lock would be granted at once, and the seal would wait for it too.
     assert_eq!(is_refused(&mut worker, 1).await, (Spooling, 1, 0, true));
     assert!(!seal.is_finished());
@@ -54,7 +54,7 @@ async fn a_begin_waits_for_the_append_in_flight_and_nothing_overtakes_it() {
     let (mut operator, mut worker) = (world.session().await, world.session().await);
     let barrier = Barrier::hold(&world, APPENDING).await;
     let begin = tokio::spawn(async move { operator.start_spooling(2, &notice("next")).await });
-    world.waiting(1).await;
+    world.database.waiting(1).await;
     for epoch in [1, 2] {
         assert_eq!(is_refused(&mut worker, epoch).await, (Spooling, 1, 0, true));
     }
@@ -73,11 +73,11 @@ async fn an_append_that_waited_is_judged_by_what_it_waited_for() {
         ("phase = 'SEALED'", (Sealed, 1, 0, false)),
         ("epoch = 2", (Spooling, 2, 0, false)),
     ] {
-        world.sql("UPDATE backlog_gate SET phase = 'SPOOLING', epoch = 1").await;
+        world.database.sql("UPDATE backlog_gate SET phase = 'SPOOLING', epoch = 1").await;
         let mut worker = world.session().await;
         let barrier = Barrier::hold(&world, &format!("UPDATE backlog_gate SET {change}")).await;
         let append = tokio::spawn(async move { is_refused(&mut worker, 1).await });
-        world.waiting(1).await;
+        world.database.waiting(1).await;
         barrier.let_go().await;
         assert_eq!(append.await.unwrap(), expected, "{change}");
     }
@@ -93,7 +93,7 @@ async fn sealed_does_not_pass_what_was_appended_while_it_waited() {
     // Nothing is there when the step begins …
     let mut barrier = Barrier::hold(&world, "UPDATE backlog_gate SET phase = 'SPOOLING', turn = 1").await;
     let sealed = tokio::spawn(async move { operator.sealed(1).await });
-    world.waiting(1).await;
+    world.database.waiting(1).await;
     // … and when it gets the row, it is unsealed, appended to, and sealing again.
     barrier.go_on(APPENDING).await;
     barrier.go_on("UPDATE backlog_gate SET phase = 'SEALING'").await;
@@ -103,7 +103,7 @@ async fn sealed_does_not_pass_what_was_appended_while_it_waited() {
     assert_eq!(place(&operator.phase().await.unwrap()), (Sealing, 1, 1, false));
     assert_eq!(operator.depth().await.unwrap().rows, 1);
     let rows = "SELECT string_agg(o.row::text, ',') FROM backlog_orders o";
-    operator.remove(&[world.value(rows).await.parse().unwrap()]).await.unwrap();
+    operator.remove(&[world.database.value(rows).await.parse().unwrap()]).await.unwrap();
     assert!(operator.sealed(1).await.unwrap());
 }
 
@@ -115,7 +115,7 @@ async fn an_unseal_that_waited_does_not_take_sealed_back() {
     assert_eq!(drainer.lease(&claim("w1", Duration::from_mins(10))).await.unwrap(), Lease::Held);
     let barrier = Barrier::hold(&world, "UPDATE backlog_gate SET phase = 'SEALED'").await;
     let unseal = tokio::spawn(async move { drainer.unseal(1, "w1").await });
-    world.waiting(1).await;
+    world.database.waiting(1).await;
     barrier.let_go().await;
     assert!(!unseal.await.unwrap().unwrap());
     assert_eq!(world.session().await.phase().await.unwrap().phase, Sealed);
@@ -129,7 +129,7 @@ async fn an_unseal_that_waited_for_the_lease_is_judged_by_it() {
     drainer.lease(&claim("w1", Duration::from_mins(10))).await.unwrap();
     let barrier = Barrier::hold(&world, "UPDATE backlog_drainer SET owner = 'w2'").await;
     let unseal = tokio::spawn(async move { drainer.unseal(1, "w1").await });
-    world.waiting(1).await;
+    world.database.waiting(1).await;
     barrier.let_go().await;
     assert!(!unseal.await.unwrap().unwrap());
     assert_eq!(world.session().await.phase().await.unwrap().phase, Sealing);
@@ -142,7 +142,7 @@ async fn two_claims_that_meet_are_judged_one_after_the_other() {
     let first = "UPDATE backlog_drainer SET owner = 'w1', until = clock_timestamp() + interval '1 hour'";
     let barrier = Barrier::hold(&world, first).await;
     let lease = tokio::spawn(async move { second.lease(&claim("w2", Duration::from_mins(10))).await });
-    world.waiting(1).await;
+    world.database.waiting(1).await;
     barrier.let_go().await;
     assert_eq!(lease.await.unwrap().unwrap(), Lease::Elsewhere);
 }
@@ -163,10 +163,10 @@ async fn an_order_that_another_session_appends_now_is_waited_for() {
         )
         .await;
         let append = tokio::spawn(async move { worker.append(1, &[one]).await });
-        world.waiting(1).await;
+        world.database.waiting(1).await;
         barrier.ends(how).await;
         assert_eq!(append.await.unwrap().unwrap(), Append::Spooled(vec![expected]), "{how}");
-        world.sql("DELETE FROM backlog_orders; UPDATE backlog_counts SET appended = 0").await;
+        world.database.sql("DELETE FROM backlog_orders; UPDATE backlog_counts SET appended = 0").await;
     }
 }
 

@@ -7,7 +7,8 @@ use millrace::ledger::{
 use millrace::order::{EntryId, Ordering, Rank};
 
 use super::orders::{customer, run};
-use super::{Probe, Setup, Store};
+use super::{Setup, Store};
+use crate::probe::Probe;
 
 pub(crate) struct Bench<S: Store> {
     pub(crate) ledger: S::Ledger,

@@ -3,9 +3,10 @@
 use millrace::ledger::{Batch, ErrorClass, Ledger, Session, Verdict};
 use millrace::order::Ordering::Gapless;
 
+use super::Store;
 use super::bench::{Bench, batch, committed};
 use super::orders::{decoded, named, order, orders, other_content, poison, run};
-use super::{Probe, Store};
+use crate::probe::Probe;
 
 pub(crate) async fn a_first_run_is_written_whole<S: Store>(store: &S) {
     let mut bench = Bench::new(store, Gapless).await;

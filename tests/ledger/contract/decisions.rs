@@ -4,9 +4,10 @@ use millrace::ledger::decisions::{Decision, Decisions};
 use millrace::ledger::{CaseKind, CaseVerdict, Found, Ledger, Placed, Source, Verdict};
 use millrace::order::Ordering::{Fifo, Gapless};
 
+use super::Store;
 use super::bench::{Bench, committed};
 use super::orders::{customer, harmless, malformed, named, order, orders, other_content, poison};
-use super::{Probe, Store};
+use crate::probe::Probe;
 
 /// The name of an order in quarantine.
 pub(crate) fn case(placed: &Placed) -> String {

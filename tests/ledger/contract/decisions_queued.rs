@@ -4,10 +4,11 @@ use millrace::ledger::decisions::Decision;
 use millrace::ledger::{Binding, Case, CaseKind, Found, Ledger, Source, Verdict};
 use millrace::order::Ordering::{Fifo, None as Unordered};
 
+use super::Store;
 use super::bench::{Bench, committed};
 use super::decisions::{case, is_before, is_refused, leave_a_copy};
 use super::orders::{harmless, malformed, named, order, other_content, poison, resent};
-use super::{Probe, Store};
+use crate::probe::Probe;
 
 /// The decoder of `fifo` needs the group; the orders of the tests have their customer for one.
 pub(crate) async fn a_retried_head_goes_before_live_orders<S: Store>(store: &S) {

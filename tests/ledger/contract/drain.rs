@@ -6,9 +6,10 @@ use millrace::order::Ordering::{self, Fifo, Gapless};
 use millrace::order::Rank;
 use millrace::window::{Epoch, Notice};
 
+use super::Store;
 use super::bench::{Bench, batch, committed};
 use super::orders::{harmless, malformed, named, order, poison};
-use super::{Probe, Store};
+use crate::probe::Probe;
 
 /// What each kind of write may do next, for customers of its own.
 struct Trial {

@@ -6,7 +6,8 @@ use millrace::order::Rank;
 
 use super::bench::{Bench, batch, committed, ids};
 use super::orders::{named, order, orders, with_lines};
-use super::{Probe, Setup, Store};
+use super::{Setup, Store};
+use crate::probe::Probe;
 
 const TABLES: &str = "CREATE TABLE stock (sku text PRIMARY KEY, on_hand bigint NOT NULL CHECK (on_hand >= 0));
     INSERT INTO stock VALUES ('bolt', 10), ('nut', 5);";

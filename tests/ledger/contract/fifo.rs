@@ -4,9 +4,10 @@ use millrace::ledger::{CaseKind, CaseVerdict, Found, ParkVerdict, Verdict};
 use millrace::order::Ordering::Fifo;
 use millrace::order::Rank;
 
+use super::Store;
 use super::bench::{Bench, committed, ids};
 use super::orders::{malformed, named, order, orders, other_content, poison, resent};
-use super::{Probe, Store};
+use crate::probe::Probe;
 
 fn known(upto: Rank, names: &[&str]) -> Verdict {
     Verdict::Committed { upto, parked: 0, known: ids(names) }

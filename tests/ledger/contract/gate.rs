@@ -3,9 +3,10 @@
 use millrace::ledger::{Batch, Case, CaseKind, CaseVerdict, Gate, ParkVerdict, Session, Verdict};
 use millrace::order::Ordering::Gapless;
 
+use super::Store;
 use super::bench::{Bench, batch, committed};
 use super::orders::{harmless, malformed, order, orders, poison};
-use super::{Probe, Store};
+use crate::probe::Probe;
 
 /// Tries every kind of write: which of them the gate let pass.
 async fn refused_by_all<S: Store>(bench: &mut Bench<S>) {

@@ -3,9 +3,10 @@
 use millrace::ledger::{CaseKind, Found, Session};
 use millrace::order::Ordering::Gapless;
 
+use super::Store;
 use super::bench::Bench;
 use super::orders::{harmless, malformed, named, order, orders, other_content, poison};
-use super::{Probe, Store};
+use crate::probe::Probe;
 
 pub(crate) async fn an_order_has_its_state<S: Store>(store: &S) {
     let mut bench = Bench::new(store, Gapless).await;

@@ -4,10 +4,11 @@ use millrace::ledger::decisions::Decision;
 use millrace::ledger::{CaseKind, CaseVerdict, ErrorClass, Found, Verdict};
 use millrace::order::Ordering::{Fifo, Gapless, None as Unordered};
 
+use super::Store;
 use super::bench::{Bench, batch, committed};
 use super::decisions::case;
 use super::orders::{harmless, named, order, orders, other_content, poison, resent};
-use super::{Probe, Store};
+use crate::probe::Probe;
 
 /// The name of a skipped order is taken, whatever sequence another content has.
 pub(crate) async fn a_skipped_name_is_not_committed<S: Store>(store: &S) {

@@ -3,9 +3,10 @@
 use millrace::ledger::{CaseKind, CaseVerdict, Found, ParkVerdict, Session, Verdict};
 use millrace::order::Ordering::Gapless;
 
+use super::Store;
 use super::bench::{Bench, committed};
 use super::orders::{harmless, malformed, named, order, orders, other_content, poison};
-use super::{Probe, Store};
+use crate::probe::Probe;
 
 pub(crate) async fn a_poisoned_head_blocks_its_customer<S: Store>(store: &S) {
     let mut bench = Bench::new(store, Gapless).await;

@@ -3,9 +3,10 @@
 use millrace::ledger::{CaseKind, CaseVerdict, Found};
 use millrace::order::Ordering::{Fifo, Gapless};
 
+use super::Store;
 use super::bench::{Bench, committed};
 use super::orders::{harmless, named, order, orders, other_content, poison, resent};
-use super::{Probe, Store};
+use crate::probe::Probe;
 
 pub(crate) async fn what_stands_next_is_found<S: Store>(store: &S) {
     let mut bench = Bench::new(store, Gapless).await;

@@ -1,7 +1,6 @@
 //! A random walk over every call, step for step beside the model.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher as _, RandomState};
 
 use millrace::ledger::decisions::Decision;
 use millrace::ledger::{Batch, CaseKind, Found, Gate, Placed, Session};
@@ -13,6 +12,7 @@ use super::bench::{Bench, batch};
 use super::decisions::case;
 use super::model::Model;
 use super::orders::{customer, harmless, named, other_content, poison, resent};
+use crate::random::Random;
 
 const STEPS: u32 = 250;
 const CUSTOMERS: [&str; 3] = ["ada", "bob", "cyd"];
@@ -25,26 +25,10 @@ pub(crate) async fn a_random_walk_agrees_with_the_model_fifo<S: Store>(store: &S
     walk(store, Fifo).await;
 }
 
-/// xorshift64*: enough for a walk, and the same everywhere.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % n
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-}
-
 struct Walk<S: Store> {
     bench: Bench<S>,
     model: Model,
-    dice: Dice,
+    dice: Random,
     epoch: u32,
     /// The messages of `fifo`.
     sent: BTreeMap<(String, Rank), Placed>,
@@ -53,14 +37,11 @@ struct Walk<S: Store> {
 }
 
 async fn walk<S: Store>(store: &S, ordering: Ordering) {
-    let seed = std::env::var("MILLRACE_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(0)) | 1;
-    println!("MILLRACE_TEST_SEED={seed}");
     let bench = Bench::new(store, ordering).await;
     let mut walk = Walk {
         bench,
         model: Model::new(ordering),
-        dice: Dice(seed),
+        dice: Random::seeded(),
         epoch: 0,
         sent: BTreeMap::new(),
         loaded: Vec::new(),

@@ -9,7 +9,8 @@ use millrace::order::Ordering::Gapless;
 use millrace::window::{Epoch, Gate, Notice, Step};
 
 use super::bench::Bench;
-use super::{Probe, Setup, Store};
+use super::{Setup, Store};
+use crate::probe::Probe;
 
 type Keeper<S> = <<S as Store>::Ledger as Ledger>::Gatekeeper;
 

@@ -19,14 +19,14 @@ async fn every_run_has_its_verdict_in_the_order_of_the_runs() {
     let ahead = Verdict::Ahead { upto: 1, parked: 0 };
     assert_eq!(session.commit(&next).await.unwrap(), [ahead, committed(5), committed(2)]);
     assert_eq!(session.commit(&live(Vec::new())).await.unwrap(), []);
-    assert_eq!(world.value("SELECT count(*) FROM orders").await, "8");
+    assert_eq!(world.database.value("SELECT count(*) FROM orders").await, "8");
     let stored =
         "SELECT row(o.position, o.currency, o.total_minor, o.placed_at AT TIME ZONE 'UTC', o.body LIKE '%zoe-4%')
                   FROM orders o WHERE order_id = 'zoe-4'";
-    assert_eq!(world.value(stored).await, "(4,EUR,750,\"2026-11-22 10:00:00.123456\",t)");
+    assert_eq!(world.database.value(stored).await, "(4,EUR,750,\"2026-11-22 10:00:00.123456\",t)");
     let line =
         "SELECT row(sku, quantity, unit_price_minor) FROM order_lines WHERE order_id = 'zoe-4' AND line_number = 2";
-    assert_eq!(world.value(line).await, "(pot,1,250)");
+    assert_eq!(world.database.value(line).await, "(pot,1,250)");
     world.check().await;
 }
 
@@ -68,6 +68,7 @@ async fn look_up_tells_duplicates_and_conflicts_apart() {
     let mut session = world.session().await;
     session.commit(&live(vec![world.run("ann", 1..=2)])).await.unwrap();
     world
+        .database
         .sql(
             "INSERT INTO tombstones (customer_id, position, order_id, reason, actor)
              VALUES ('ann', 3, 'ann-3', 'lost', 'kim');
@@ -122,7 +123,7 @@ async fn fifo_takes_numbers_above_64_bits_and_positions_without_gaps() {
     assert_eq!(session.commit(&late).await.unwrap(), [Verdict::Behind(7), Verdict::Behind(u128::MAX)]);
     assert_eq!(session.look_up(&late.runs[0].orders).await.unwrap(), [Found::OutOfSequence]);
     let order = "SELECT string_agg(order_id, ' ' ORDER BY position) FROM orders WHERE customer_id = 'ann'";
-    let order = world.value(order).await;
+    let order = world.database.value(order).await;
     assert!(order.starts_with(&format!("ann-{big} ann-{} ann-{}", big + 256, big + 301)), "{order}");
     world.check().await;
 }
@@ -135,7 +136,7 @@ async fn fifo_parks_only_behind_a_block_and_drains_from_the_lowest() {
     let orders = [world.order("ann", 20), world.malformed("m1", Some("ann"), 30), world.order("ann", 40)];
     assert_eq!(session.park(&orders).await.unwrap(), [ParkVerdict::NotEarly; 3]);
     assert_eq!(session.park(&[world.order("new", 3)]).await.unwrap(), [ParkVerdict::NotEarly]);
-    world.sql("UPDATE customers SET blocked_by = 'x'").await;
+    world.database.sql("UPDATE customers SET blocked_by = 'x'").await;
     assert_eq!(session.commit(&live(vec![world.run("ann", [20])])).await.unwrap(), [Verdict::Blocked]);
     assert_eq!(session.park(&orders).await.unwrap(), [ParkVerdict::Parked; 3]);
     assert_eq!(session.park(&orders).await.unwrap(), [ParkVerdict::Taken; 3]);
@@ -143,7 +144,7 @@ async fn fifo_parks_only_behind_a_block_and_drains_from_the_lowest() {
     assert_eq!(session.look_up(&orders).await.unwrap(), [Found::Parked, Found::Parked, Found::Parked]);
     let ann = [millrace::order::CustomerId::new("ann")];
     assert_eq!(session.parked_runs(&ann, 10).await.unwrap()[0].orders, []);
-    world.sql("UPDATE customers SET blocked_by = NULL").await;
+    world.database.sql("UPDATE customers SET blocked_by = NULL").await;
     let runs = session.parked_runs(&ann, 10).await.unwrap();
     assert_eq!(runs[0].orders, orders);
     assert!(matches!(&*runs[0].orders[1].entry, Entry::Malformed(_)));
@@ -163,15 +164,16 @@ async fn fifo_removes_the_parked_copy_of_a_known_order() {
     let world = World::new(Ordering::Fifo).await;
     let mut session = world.session().await;
     session.commit(&live(vec![world.run("ann", [10])])).await.unwrap();
-    world.sql("UPDATE customers SET blocked_by = 'x'").await;
+    world.database.sql("UPDATE customers SET blocked_by = 'x'").await;
     // Sent anew by the producer, so with a number of its own; and the same name with another content.
     let copy = world.named("ann-10", "ann", 20);
     let conflict = world.selling("ann-30", "ann", 30, &[("cup", 9)]);
     let answers = session.park(&[copy.clone(), conflict.clone()]).await.unwrap();
     assert_eq!(answers, [ParkVerdict::Parked; 2]);
-    world.sql("UPDATE customers SET blocked_by = NULL").await;
+    world.database.sql("UPDATE customers SET blocked_by = NULL").await;
     session.commit(&live(vec![world.run("bob", [30])])).await.unwrap();
     world
+        .database
         .sql(
             "UPDATE orders SET order_id = 'ann-30' WHERE order_id = 'bob-30';
               UPDATE order_lines SET order_id = 'ann-30' WHERE order_id = 'bob-30';
@@ -181,7 +183,7 @@ async fn fifo_removes_the_parked_copy_of_a_known_order() {
     let verdict = session.commit(&parked(vec![run("ann", vec![copy, conflict])])).await.unwrap();
     let known = vec![EntryId::new("ann-10"), EntryId::new("ann-30")];
     assert_eq!(verdict, [Verdict::Committed { upto: 10, parked: 1, known }]);
-    assert_eq!(world.value("SELECT order_id FROM parked_orders").await, "ann-30");
+    assert_eq!(world.database.value("SELECT order_id FROM parked_orders").await, "ann-30");
     world.check().await;
 }
 
@@ -196,7 +198,7 @@ async fn none_promises_once_and_no_order() {
     let known = vec![EntryId::new("a")];
     assert_eq!(session.commit(&batch).await.unwrap(), [Verdict::Committed { upto: 0, parked: 0, known }]);
     let order = "SELECT string_agg(order_id, ' ' ORDER BY position) FROM orders";
-    assert_eq!(world.value(order).await, "b a c d");
+    assert_eq!(world.database.value(order).await, "b a c d");
     assert_eq!(session.park(&[named("e")]).await.unwrap(), [ParkVerdict::NotEarly]);
     assert_eq!(session.look_up(&[named("a"), named("e")]).await.unwrap(), [Found::Ended, Found::Absent]);
     world.check().await;
@@ -206,7 +208,7 @@ async fn none_promises_once_and_no_order() {
 async fn migrating_twice_takes_no_step_and_an_old_schema_is_refused() {
     let world = World::new(Ordering::Gapless).await;
     assert_eq!(world.ledger.migrate().await.unwrap(), 0);
-    world.sql("DELETE FROM _sqlx_migrations").await;
+    world.database.sql("DELETE FROM _sqlx_migrations").await;
     let error = world.ledger.connect().await.unwrap_err();
     assert_eq!(error.class, millrace::ledger::ErrorClass::Broken);
     assert!(error.message.contains("millrace migrate"), "{error}");

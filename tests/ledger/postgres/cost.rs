@@ -5,7 +5,6 @@ use millrace::ledger::{Case, CaseKind, ParkVerdict, Session, Verdict};
 use millrace::order::{CustomerId, Ordering, Rank};
 
 use super::{World, live, parked, run};
-use crate::servers::{PATIENCE, eventually};
 
 /// The old customers at ranks from 2 on, so that each has one order before.
 fn old(customer: u32) -> String {
@@ -36,10 +35,11 @@ impl World {
         if gapless {
             session.commit(&live(vec![self.run(&poor, 1..=1)])).await.unwrap();
         } else {
-            self.sql(&format!(
-                "SET enable_seqscan = off; UPDATE customers SET blocked_by = NULL WHERE customer_id = '{poor}'"
-            ))
-            .await;
+            self.database
+                .sql(&format!(
+                    "SET enable_seqscan = off; UPDATE customers SET blocked_by = NULL WHERE customer_id = '{poor}'"
+                ))
+                .await;
         }
         let runs = session.parked_runs(&[CustomerId::new(&*poor)], 8).await.unwrap();
         assert_eq!(runs[0].orders.len(), 8);
@@ -48,23 +48,11 @@ impl World {
         session.sweep(10).await.unwrap();
     }
 
-    /// Rows and blocks that were touched so far, once the session has reported them.
-    async fn touched(&self, orders: u64) -> u64 {
-        let reported = "SELECT n_tup_ins FROM pg_stat_user_tables WHERE relname = 'orders'";
-        eventually("the session reports its counts", PATIENCE, async || {
-            self.value(reported).await == orders.to_string()
-        })
-        .await;
-        let blocks = "SELECT (SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_user_tables)
-            + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes)
-            + (SELECT sum(heap_blks_read + heap_blks_hit + idx_blks_read + idx_blks_hit) FROM pg_statio_user_tables)";
-        self.value(blocks).await.parse().unwrap()
-    }
-
     /// Old customers with one order each, every second one with a parked order that does not stand next.
     async fn fill(&self, from: u32, to: u32) {
         let early = if self.ordering == Ordering::Gapless { "9000000" } else { "9000001" };
-        self.sql(&format!(
+        self.database
+            .sql(&format!(
             "INSERT INTO customers (customer_id, last_position, mark, parked)
              SELECT 'old' || n, 1, 1, 0 FROM generate_series({from}, {to}) n;
              INSERT INTO customers (customer_id, last_position, mark, parked, blocked_by)
@@ -80,7 +68,7 @@ impl World {
              INSERT INTO quarantined_orders (id, order_id, digest, kind, reason, body, blocks)
              SELECT 'bad' || n, 'bad' || n, sha256('x'), 'poison', 'x', 'x', false FROM generate_series({from}, {to}) n"
         ))
-        .await;
+            .await;
     }
 }
 
@@ -93,8 +81,8 @@ async fn stays_flat(ordering: Ordering) {
     let tables =
         ["customers", "orders", "order_lines", "order_events", "tombstones", "parked_orders", "quarantined_orders"];
     for table in tables {
-        world.sql(&format!("ALTER TABLE {table} SET (autovacuum_enabled = off)")).await;
-        world.sql(&format!("VACUUM ANALYZE {table}")).await;
+        world.database.sql(&format!("ALTER TABLE {table} SET (autovacuum_enabled = off)")).await;
+        world.database.sql(&format!("VACUUM ANALYZE {table}")).await;
     }
     let mut session = world.session().await;
     // From its sixth execution on a statement has a plan that stays.
@@ -108,17 +96,17 @@ async fn stays_flat(ordering: Ordering) {
     for (from, to) in [(1, 2_000), (2_001, 60_000)] {
         world.fill(from, to).await;
         orders += u64::from(to - from + 1);
-        let before = world.touched(orders).await;
+        let before = world.database.touched("orders", orders).await;
         for _ in 0..ROUNDS {
             world.round(&mut session, round, true).await;
             round += 1;
         }
         orders += u64::from(ROUNDS) * orders_a_round(true);
-        costs.push(world.touched(orders).await - before);
+        costs.push(world.database.touched("orders", orders).await - before);
     }
     // A deeper index costs a block more a probe; a scan would cost thirty times as much.
     assert!(costs[1] * 10 < costs[0] * 15, "rows and blocks of {ROUNDS} rounds grew with the tables: {costs:?}");
-    let scans: Rank = world
+    let scans: Rank = world.database
         .value("SELECT sum(seq_tup_read) FROM pg_stat_user_tables WHERE relname = ANY ('{customers,orders,order_lines,order_events,tombstones,parked_orders,quarantined_orders}')")
         .await
         .parse()

@@ -67,11 +67,11 @@ impl World {
             session.commit(&parked(vec![run("ann", next.orders)])).await.unwrap();
         }
         self.check().await;
-        assert_eq!(self.value("SELECT count(*) FROM parked_orders").await, "0");
+        assert_eq!(self.database.value("SELECT count(*) FROM parked_orders").await, "0");
     }
 
     async fn line(&self) -> String {
-        self.value("SELECT string_agg(order_id, ' ' ORDER BY position, order_id) FROM orders").await
+        self.database.value("SELECT string_agg(order_id, ' ' ORDER BY position, order_id) FROM orders").await
     }
 }
 
@@ -87,7 +87,7 @@ async fn two_operators_decide_once() {
                 let barrier = Barrier::hold(&world, place).await;
                 let id = case(&head);
                 let both = [decide_beside(world.desk().await, one, &id), decide_beside(world.desk().await, two, &id)];
-                world.waiting(2).await;
+                world.database.waiting(2).await;
                 barrier.let_go().await;
                 let [one_says, two_says] = both;
                 let (one_says, two_says) = (one_says.await.unwrap(), two_says.await.unwrap());
@@ -98,11 +98,11 @@ async fn two_operators_decide_once() {
                     Decision::Refused(_) => assert_ne!(one, two),
                     said => panic!("both decided: {said:?}"),
                 }
-                assert_eq!(world.value("SELECT count(*) FROM decisions").await, "1");
+                assert_eq!(world.database.value("SELECT count(*) FROM decisions").await, "1");
                 world.check().await;
                 world.drain().await;
                 let ends = "SELECT (SELECT count(*) FROM orders) + (SELECT count(*) FROM tombstones)";
-                assert_eq!(world.value(ends).await, "1");
+                assert_eq!(world.database.value(ends).await, "1");
             }
         }
     }
@@ -116,12 +116,12 @@ async fn two_operators_decide_once_about_nobodys_message() {
     let barrier = Barrier::hold(&world, "SELECT FROM quarantined_orders FOR UPDATE").await;
     let (one, two) = (world.desk().await, world.desk().await);
     let (one, two) = (decide_beside(one, Will::Skip, "!m1"), decide_beside(two, Will::Skip, "!m1"));
-    world.waiting(2).await;
+    world.database.waiting(2).await;
     barrier.let_go().await;
     let said = [one.await.unwrap(), two.await.unwrap()];
     assert!(said.contains(&Decision::Done), "{said:?}");
     assert!(said.iter().any(|said| matches!(said, Decision::Before(_))), "{said:?}");
-    assert_eq!(world.value("SELECT count(*) FROM decisions").await, "1");
+    assert_eq!(world.database.value("SELECT count(*) FROM decisions").await, "1");
 }
 
 #[tokio::test]
@@ -134,14 +134,14 @@ async fn a_retry_beside_a_commit_of_the_same_order() {
             let commit = Batch { resolve: true, ..live(vec![run("ann", vec![head.clone()])]) };
             let (commit, retry) = if retry_first {
                 let retry = decide_beside(desk, Will::Retry, &case(&head));
-                world.waiting(1).await;
+                world.database.waiting(1).await;
                 (commit_beside(session, commit), retry)
             } else {
                 let commit = commit_beside(session, commit);
-                world.waiting(1).await;
+                world.database.waiting(1).await;
                 (commit, decide_beside(desk, Will::Retry, &case(&head)))
             };
-            world.waiting(2).await;
+            world.database.waiting(2).await;
             barrier.let_go().await;
             assert_eq!(retry.await.unwrap(), Decision::Done);
             let verdict = commit.await.unwrap().1.unwrap().remove(0);
@@ -170,14 +170,14 @@ async fn a_decision_beside_a_park() {
             let orders = vec![head.clone(), world.order("ann", 2), world.order("ann", 3)];
             let (park, decision) = if decision_first {
                 let decision = decide_beside(desk, will, &case(&head));
-                world.waiting(1).await;
+                world.database.waiting(1).await;
                 (park_beside(session, orders), decision)
             } else {
                 let park = park_beside(session, orders);
-                world.waiting(1).await;
+                world.database.waiting(1).await;
                 (park, decide_beside(desk, will, &case(&head)))
             };
-            world.waiting(2).await;
+            world.database.waiting(2).await;
             barrier.let_go().await;
             assert_eq!(decision.await.unwrap(), Decision::Done);
             let verdicts = park.await.unwrap().1.unwrap();
@@ -215,16 +215,16 @@ async fn a_retry_beside_a_sweep() {
         let copy = "INSERT INTO parked_orders (customer_id, ord, order_id, digest, body)
                     SELECT customer_id, position, order_id, digest, convert_to(body, 'UTF8') FROM orders;
                     UPDATE customers SET parked = 1 WHERE customer_id = 'bob'";
-        world.sql(copy).await;
+        world.database.sql(copy).await;
         let barrier = Barrier::hold(&world, AT_THE_GATE).await;
         let sweep = tokio::spawn(async move { session.sweep(10).await });
         let retry = decide_beside(world.desk().await, Will::Retry, &case(&head));
-        world.waiting(2).await;
+        world.database.waiting(2).await;
         barrier.let_go().await;
         assert_eq!(retry.await.unwrap(), Decision::Done);
         sweep.await.unwrap().unwrap();
         let parked = "SELECT string_agg(order_id, ' ' ORDER BY ord) FROM parked_orders";
-        assert_eq!(world.value(parked).await, "ann-1 ann-2");
+        assert_eq!(world.database.value(parked).await, "ann-1 ann-2");
         world.drain().await;
         assert_eq!(world.line().await, "ann-1 bob-1 ann-2");
     }
@@ -241,14 +241,14 @@ async fn a_missing_number_that_comes_at_this_moment() {
         let commit = Batch { resolve: true, ..live(vec![world.run("ann", 2..=2)]) };
         let (commit, decision) = if decision_first {
             let decision = decide_beside(desk, Will::Gap(2), "");
-            world.waiting(1).await;
+            world.database.waiting(1).await;
             (commit_beside(one, commit), decision)
         } else {
             let commit = commit_beside(one, commit);
-            world.waiting(1).await;
+            world.database.waiting(1).await;
             (commit, decide_beside(desk, Will::Gap(2), ""))
         };
-        world.waiting(2).await;
+        world.database.waiting(2).await;
         barrier.let_go().await;
         let (verdict, decision) = (commit.await.unwrap().1.unwrap().remove(0), decision.await.unwrap());
         world.drain().await;
@@ -276,14 +276,14 @@ async fn a_conflict_and_a_live_order_for_its_place() {
         let commit = Batch { resolve: true, ..live(vec![world.run("ann", 2..=2)]) };
         let (commit, retry) = if retry_first {
             let retry = decide_beside(desk, Will::Retry, &case(&rival));
-            world.waiting(1).await;
+            world.database.waiting(1).await;
             (commit_beside(one, commit), retry)
         } else {
             let commit = commit_beside(one, commit);
-            world.waiting(1).await;
+            world.database.waiting(1).await;
             (commit, decide_beside(desk, Will::Retry, &case(&rival)))
         };
-        world.waiting(2).await;
+        world.database.waiting(2).await;
         barrier.let_go().await;
         let decision = retry.await.unwrap();
         assert_eq!(decision == Decision::Done, retry_first, "{decision:?}");
@@ -315,9 +315,9 @@ async fn a_skipped_name_comes_again_at_this_moment() {
     let batch = Batch { resolve: true, ..live(vec![run("ann", vec![corrected.clone()])]) };
     let barrier = Barrier::hold(&world, AT_THE_CUSTOMER).await;
     let skip = decide_beside(world.desk().await, Will::Skip, &case(&head));
-    world.waiting(1).await;
+    world.database.waiting(1).await;
     let commit = commit_beside(one, batch.clone());
-    world.waiting(2).await;
+    world.database.waiting(2).await;
     barrier.let_go().await;
     assert_eq!(skip.await.unwrap(), Decision::Done);
     assert_eq!(commit.await.unwrap().1.unwrap(), [Verdict::Locked]);
@@ -325,7 +325,7 @@ async fn a_skipped_name_comes_again_at_this_moment() {
     assert_eq!(session.commit(&batch).await.unwrap(), [Verdict::Committed { upto: 1, parked: 0, known }]);
     let found = session.look_up(&[corrected]).await.unwrap();
     assert!(matches!(&found[..], [Found::Conflict(_)]), "{found:?}");
-    assert_eq!(world.value("SELECT count(*) FROM orders").await, "0");
+    assert_eq!(world.database.value("SELECT count(*) FROM orders").await, "0");
 }
 
 /// A command that is broken off leaves neither a lock nor half a decision.
@@ -338,13 +338,13 @@ async fn a_dropped_decision_leaves_nothing_behind() {
     // Dropped while it waits with the gate in its hands.
     tokio::select! {
         decision = desk.retry(&id, "op") => panic!("{decision:?}"),
-        () = world.waiting(1) => {}
+        () = world.database.waiting(1) => {}
     }
     barrier.let_go().await;
     // The gate is free, and the same object goes on with another connection.
     let free = Barrier::hold(&world, AT_THE_GATE).await;
     free.let_go().await;
-    assert_eq!(world.value("SELECT count(*) FROM decisions").await, "0");
+    assert_eq!(world.database.value("SELECT count(*) FROM decisions").await, "0");
     assert_eq!(desk.retry(&id, "op").await, Ok(Decision::Done));
     world.drain().await;
     assert_eq!(world.line().await, "ann-1");
@@ -356,14 +356,14 @@ async fn a_close_waits_for_a_decision() {
     let (world, head) = World::blocked(Ordering::Gapless).await;
     let barrier = Barrier::hold(&world, AT_THE_CUSTOMER).await;
     let retry = decide_beside(world.desk().await, Will::Retry, &case(&head));
-    world.waiting(1).await;
+    world.database.waiting(1).await;
     let close = async {
-        world.sql("UPDATE gate_announced SET epoch = 1").await;
-        world.sql("UPDATE gate SET state = 'CLOSED', epoch = 1").await;
+        world.database.sql("UPDATE gate_announced SET epoch = 1").await;
+        world.database.sql("UPDATE gate SET state = 'CLOSED', epoch = 1").await;
     };
     let (decision, ()) = tokio::join!(
         async {
-            world.waiting(2).await;
+            world.database.waiting(2).await;
             barrier.let_go().await;
             retry.await.unwrap()
         },

@@ -35,30 +35,30 @@ impl World {
 async fn the_example_reserves_stock_once_and_with_the_orders_or_not_at_all() {
     for ordering in [Ordering::Gapless, Ordering::Fifo] {
         let world = World::new(ordering).await;
-        world.sql(STOCK).await;
-        world.sql("INSERT INTO stock VALUES ('tea', 20), ('pot', 9)").await;
+        world.database.sql(STOCK).await;
+        world.database.sql("INSERT INTO stock VALUES ('tea', 20), ('pot', 9)").await;
         let mut session = world.with_effects(&example()).await.unwrap();
         let stock = "SELECT string_agg(sku || available, ' ' ORDER BY sku) FROM stock";
         // Two orders of one SKU in a batch count twice.
         let batch = live(vec![world.run("ann", 1..=2), world.run("bob", 1..=1)]);
         assert_eq!(session.commit(&batch).await.unwrap(), [committed(2), committed(1)]);
-        assert_eq!(world.value(stock).await, "pot6 tea14");
+        assert_eq!(world.database.value(stock).await, "pot6 tea14");
         // Redelivered, and sent again after an unknown outcome: once.
         for resolve in [false, true] {
             session.commit(&Batch { resolve, ..batch.clone() }).await.unwrap();
         }
-        assert_eq!(world.value(stock).await, "pot6 tea14");
+        assert_eq!(world.database.value(stock).await, "pot6 tea14");
         // One order of a batch asks for too much: nothing of the batch is written.
         let greedy = world.selling("greedy", "eve", 1, &[("tea", 15)]);
         let batch = live(vec![world.run("cid", 1..=1), run("eve", vec![greedy])]);
         let error = session.commit(&batch).await.unwrap_err();
         assert_eq!(error.class, ErrorClass::Fault, "{error}");
-        assert_eq!(world.value("SELECT count(*) FROM customers").await, "2");
-        assert_eq!(world.value("SELECT count(*) FROM order_lines").await, "6");
+        assert_eq!(world.database.value("SELECT count(*) FROM customers").await, "2");
+        assert_eq!(world.database.value("SELECT count(*) FROM order_lines").await, "6");
         // Alone it is to blame, and its neighbour commits.
         assert_eq!(session.commit(&live(vec![batch.runs[1].clone()])).await.unwrap_err().class, ErrorClass::Fault);
         assert_eq!(session.commit(&live(vec![batch.runs[0].clone()])).await.unwrap(), [committed(1)]);
-        assert_eq!(world.value(stock).await, "pot5 tea12");
+        assert_eq!(world.database.value(stock).await, "pot5 tea12");
         world.check().await;
     }
 }
@@ -67,6 +67,7 @@ async fn the_example_reserves_stock_once_and_with_the_orders_or_not_at_all() {
 async fn they_see_what_was_really_inserted() {
     let world = World::new(Ordering::Fifo).await;
     world
+        .database
         .sql("CREATE TABLE seen AS SELECT o.*, 0 AS lines FROM orders o; ALTER TABLE seen ADD UNIQUE (order_id)")
         .await;
     let sql = "INSERT INTO seen (order_id, customer_id, position, currency, total_minor, placed_at, body, lines)
@@ -80,10 +81,10 @@ async fn they_see_what_was_really_inserted() {
     let different = "SELECT count(*) FROM orders o FULL JOIN seen s USING (order_id)
         WHERE (o.customer_id, o.position, o.currency, o.total_minor, o.placed_at, o.body)
               IS DISTINCT FROM (s.customer_id, s.position, s.currency, s.total_minor, s.placed_at, s.body) OR s.lines <> 2";
-    assert_eq!(world.value(different).await, "0");
-    assert_eq!(world.value("SELECT count(*) FROM seen").await, "5");
+    assert_eq!(world.database.value(different).await, "0");
+    assert_eq!(world.database.value("SELECT count(*) FROM seen").await, "5");
     // An order that they refuse takes nothing with it.
-    world.sql("INSERT INTO seen (order_id, lines) VALUES ('eve-2', 2)").await;
+    world.database.sql("INSERT INTO seen (order_id, lines) VALUES ('eve-2', 2)").await;
     let error = session.commit(&live(vec![world.run("eve", 1..=2)])).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Fault, "{error}");
     assert_eq!(session.commit(&live(vec![world.run("eve", 1..=1)])).await.unwrap(), [committed(1)]);
@@ -93,7 +94,7 @@ async fn they_see_what_was_really_inserted() {
 #[tokio::test]
 async fn a_taken_name_is_found_before_the_effects_stumble_over_it() {
     let world = World::new(Ordering::Gapless).await;
-    world.sql("CREATE TABLE seen (order_id text PRIMARY KEY)").await;
+    world.database.sql("CREATE TABLE seen (order_id text PRIMARY KEY)").await;
     let mut session = world.with_sql("INSERT INTO seen SELECT order_id FROM committed").await.unwrap();
     session.commit(&live(vec![world.run("ann", 1..=1)])).await.unwrap();
     let again = live(vec![run("bob", vec![world.named("ann-1", "bob", 1)])]);
@@ -104,7 +105,7 @@ async fn a_taken_name_is_found_before_the_effects_stumble_over_it() {
 #[tokio::test]
 async fn a_mistake_in_them_is_named_with_its_place() {
     let world = World::new(Ordering::Gapless).await;
-    world.sql(STOCK).await;
+    world.database.sql(STOCK).await;
     let mistakes = [
         ("UPDATE stock\nSET availible = 0", ":2:5: "),
         ("-- größer\nUPDATE stocks SET available = 0", ":2:8: "),
@@ -125,14 +126,14 @@ async fn a_mistake_in_them_is_named_with_its_place() {
 #[tokio::test]
 async fn a_table_that_goes_away_is_a_broken_deployment() {
     let world = World::new(Ordering::Gapless).await;
-    world.sql(STOCK).await;
-    world.sql("INSERT INTO stock VALUES ('tea', 20), ('pot', 9)").await;
+    world.database.sql(STOCK).await;
+    world.database.sql("INSERT INTO stock VALUES ('tea', 20), ('pot', 9)").await;
     let mut session = world.with_effects(&example()).await.unwrap();
     session.commit(&live(vec![world.run("ann", 1..=1)])).await.unwrap();
-    world.sql("DROP TABLE stock").await;
+    world.database.sql("DROP TABLE stock").await;
     let error = session.commit(&live(vec![world.run("ann", 2..=2)])).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Broken, "{error}");
-    assert_eq!(world.value("SELECT last_position FROM customers").await, "1");
+    assert_eq!(world.database.value("SELECT last_position FROM customers").await, "1");
     assert_eq!(world.with_effects(&example()).await.unwrap_err().class, ErrorClass::Broken);
 }
 
@@ -140,8 +141,8 @@ async fn a_table_that_goes_away_is_a_broken_deployment() {
 async fn four_committers_on_200_hot_skus_neither_deadlock_nor_miscount() {
     const BATCHES: u128 = 12;
     let world = World::new(Ordering::Gapless).await;
-    world.sql(STOCK).await;
-    world.sql("INSERT INTO stock SELECT 'sku' || n, 1000000 FROM generate_series(0, 199) n").await;
+    world.database.sql(STOCK).await;
+    world.database.sql("INSERT INTO stock SELECT 'sku' || n, 1000000 FROM generate_series(0, 199) n").await;
     let mut tasks = Vec::new();
     for committer in 0..4_u128 {
         let mut session = world.with_effects(&example()).await.unwrap();
@@ -170,8 +171,8 @@ async fn four_committers_on_200_hot_skus_neither_deadlock_nor_miscount() {
     let wrong =
         "SELECT count(*) FROM stock s JOIN (SELECT sku, sum(quantity) AS n FROM order_lines GROUP BY sku) l USING (sku)
                  WHERE s.available + l.n <> 1000000";
-    assert_eq!(world.value(wrong).await, "0");
+    assert_eq!(world.database.value(wrong).await, "0");
     let taken = 4 * BATCHES * 40 * 10 * 3;
-    assert_eq!(world.value("SELECT sum(1000000 - available) FROM stock").await, taken.to_string());
+    assert_eq!(world.database.value("SELECT sum(1000000 - available) FROM stock").await, taken.to_string());
     world.check().await;
 }

@@ -38,17 +38,20 @@ async fn what_is_wrong_with_the_deployment_is_broken() {
     // A session whose table goes away.
     let mut session = world.session().await;
     session.commit(&live(vec![world.run("ann", 1..=1)])).await.unwrap();
-    world.sql("ALTER TABLE order_events RENAME TO gone").await;
+    world.database.sql("ALTER TABLE order_events RENAME TO gone").await;
     let error = session.commit(&live(vec![world.run("ann", 2..=2)])).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Broken, "{error}");
     assert_eq!(world.ledger.connect().await.unwrap_err().class, ErrorClass::Broken);
-    world.sql("ALTER TABLE gone RENAME TO order_events").await;
+    world.database.sql("ALTER TABLE gone RENAME TO order_events").await;
     // A role that may not write.
     let role = crate::servers::unique("reader");
-    world.sql(&format!("CREATE ROLE {role} LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")).await;
+    world
+        .database
+        .sql(&format!("CREATE ROLE {role} LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"))
+        .await;
     let url = world.database.url().replace("postgres@", &format!("{role}@"));
     let (class, message) = connecting(&url).await;
-    world.sql(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+    world.database.sql(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
     assert_eq!((class, message.contains("42501")), (ErrorClass::Broken, true), "{message}");
 }
 
@@ -56,8 +59,8 @@ async fn what_is_wrong_with_the_deployment_is_broken() {
 async fn a_demoted_writer_is_away() {
     let world = World::new(Ordering::Gapless).await;
     let mut session = world.session().await;
-    let name = world.value("SELECT current_database()").await;
-    world.sql(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await;
+    let name = world.database.value("SELECT current_database()").await;
+    world.database.sql(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await;
     let error = world.ledger.connect().await.unwrap_err();
     assert_eq!((error.class, error.message.contains("not the writer")), (ErrorClass::Away, true));
     // The session from before is still a writer's.
@@ -69,6 +72,7 @@ async fn a_session_whose_server_turns_read_only_is_away() {
     // The role's setting comes with a new connection only, so the change is made where the session meets it.
     let world = World::new(Ordering::Gapless).await;
     world
+        .database
         .sql(
             "CREATE FUNCTION demote() RETURNS trigger LANGUAGE plpgsql AS
               $$BEGIN RAISE 'cannot execute INSERT in a read-only transaction' USING ERRCODE = '25006'; END$$;
@@ -89,9 +93,10 @@ async fn keys_of_orders_are_taken_and_raised_errors_are_faults() {
     let again = world.named("ann-1", "bob", 1);
     let error = session.commit(&live(vec![super::run("bob", vec![again]), world.run("cid", 1..=1)])).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Taken, "{error}");
-    assert_eq!(world.value("SELECT count(*) FROM customers").await, "1");
+    assert_eq!(world.database.value("SELECT count(*) FROM customers").await, "1");
     for (code, class) in [("P0001", ErrorClass::Fault), ("22003", ErrorClass::Fault), ("40001", ErrorClass::Retry)] {
         world
+            .database
             .sql(&format!(
                 "CREATE OR REPLACE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
                  $$BEGIN RAISE 'no' USING ERRCODE = '{code}'; END$$;
@@ -112,7 +117,7 @@ async fn deadlocks_are_tried_again() {
     let batch =
         millrace::ledger::Batch { resolve: true, ..live(vec![world.run("ann", 2..=2), world.run("bob", 2..=2)]) };
     let commit = commit_beside(one, batch);
-    world.waiting(1).await;
+    world.database.waiting(1).await;
     // The test waits for what the session holds; the session notices first, because it has waited longer.
     sqlx::raw_sql("SET deadlock_timeout = '30s'").execute(&mut held.0).await.unwrap();
     let ann = sqlx::raw_sql(AssertSqlSafe("SELECT FROM customers WHERE customer_id = 'ann' FOR UPDATE"));
@@ -129,6 +134,7 @@ async fn a_silent_server_is_an_unknown_outcome() {
     let mut session = world.session().await;
     // The server's own limit is lifted by hand, as if its answer were lost on the way.
     world
+        .database
         .sql(
             "CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS
               $$BEGIN PERFORM set_config('statement_timeout', '0', false), pg_sleep(0); RETURN NEW; END$$;

@@ -23,7 +23,7 @@ impl World {
     }
 
     async fn everything(&self) -> String {
-        self.value(
+        self.database.value(
             "SELECT row((SELECT string_agg(c::text, ' ' ORDER BY c.customer_id) FROM customers c), (SELECT count(*) FROM orders),
               (SELECT count(*) FROM parked_orders), (SELECT count(*) FROM quarantined_orders))",
         )
@@ -43,7 +43,7 @@ async fn a_closed_gate_refuses_every_write() {
         let mut session = world.session().await;
         session.commit(&live(vec![world.run("ann", 1..=1)])).await.unwrap();
         assert_eq!(session.gate().await.unwrap(), Gate::Open);
-        world.sql("UPDATE gate_announced SET epoch = 1; UPDATE gate SET state = 'CLOSED', epoch = 1").await;
+        world.database.sql("UPDATE gate_announced SET epoch = 1; UPDATE gate SET state = 'CLOSED', epoch = 1").await;
         assert_eq!(session.gate().await.unwrap(), Gate::Closed);
         world.every_write_is_refused().await;
         let before = world.everything().await;
@@ -51,10 +51,13 @@ async fn a_closed_gate_refuses_every_write() {
         for case in [case(&world, "ann", 2, true), case(&world, "new", 1, true), case(&world, "ann", 2, false)] {
             assert_eq!(session.quarantine(&case).await.unwrap(), CaseVerdict::GateClosed);
         }
-        world.sql("INSERT INTO parked_orders SELECT customer_id, 1, order_id, digest, NULL, 'x' FROM orders").await;
-        world.sql("UPDATE customers SET parked = 1").await;
+        world
+            .database
+            .sql("INSERT INTO parked_orders SELECT customer_id, 1, order_id, digest, NULL, 'x' FROM orders")
+            .await;
+        world.database.sql("UPDATE customers SET parked = 1").await;
         session.sweep(10).await.unwrap();
-        assert_eq!(world.value("SELECT count(*) FROM parked_orders").await, "1");
+        assert_eq!(world.database.value("SELECT count(*) FROM parked_orders").await, "1");
         assert_ne!(world.everything().await, before);
     }
 }
@@ -64,7 +67,7 @@ async fn a_draining_gate_lets_parked_runs_quarantine_and_sweep_through() {
     let world = World::new(Ordering::Gapless).await;
     let mut session = world.session().await;
     session.commit(&live(vec![world.run("ann", 1..=1)])).await.unwrap();
-    world.sql("UPDATE gate_announced SET epoch = 1; UPDATE gate SET state = 'DRAINING', epoch = 1").await;
+    world.database.sql("UPDATE gate_announced SET epoch = 1; UPDATE gate SET state = 'DRAINING', epoch = 1").await;
     assert_eq!(session.gate().await.unwrap(), Gate::Draining);
     world.every_write_is_refused().await;
     assert_eq!(session.commit(&parked(vec![world.run("ann", 2..=2)])).await.unwrap(), [committed(2)]);
@@ -78,7 +81,7 @@ async fn a_draining_gate_lets_parked_runs_quarantine_and_sweep_through() {
 async fn an_announced_close_refuses_before_it_is_there() {
     let world = World::new(Ordering::Gapless).await;
     world.session().await.commit(&live(vec![world.run("ann", 1..=1)])).await.unwrap();
-    world.sql("UPDATE gate_announced SET epoch = 1").await;
+    world.database.sql("UPDATE gate_announced SET epoch = 1").await;
     assert_eq!(world.session().await.gate().await.unwrap(), Gate::Closed);
     world.every_write_is_refused().await;
 }
@@ -94,12 +97,12 @@ async fn writes_that_wait_for_a_close_are_refused_by_it() {
         let park = park_beside(two, vec![world.order("ann", 7)]);
         let poison = case(&world, "bob", 1, true);
         let quarantine = tokio::spawn(async move { three.quarantine(&poison).await });
-        world.waiting(3).await;
+        world.database.waiting(3).await;
         closing.let_go().await;
         assert_eq!(commit.await.unwrap().1.unwrap(), [Verdict::GateClosed]);
         assert_eq!(park.await.unwrap().1.unwrap(), [ParkVerdict::GateClosed]);
         assert_eq!(quarantine.await.unwrap().unwrap(), CaseVerdict::GateClosed);
-        assert_eq!(world.value("SELECT count(*) FROM customers").await, "0");
+        assert_eq!(world.database.value("SELECT count(*) FROM customers").await, "0");
     }
 }
 
@@ -126,13 +129,13 @@ async fn decisions_that_wait_for_a_close_are_refused_by_it() {
         [said.0, said.1, said.2, said.3].map(Result::unwrap)
     };
     let close = async {
-        world.waiting(4).await;
+        world.database.waiting(4).await;
         closing.let_go().await;
     };
     let (said, ()) = tokio::join!(said, close);
     assert_eq!(said, [const { Decision::GateClosed }; 4]);
     let written = "SELECT (SELECT count(*) FROM decisions) + (SELECT count(*) FROM tombstones)";
-    assert_eq!(world.value(written).await, "0");
-    assert_eq!(world.value("SELECT blocked_by FROM customers WHERE customer_id = 'ann'").await, id);
+    assert_eq!(world.database.value(written).await, "0");
+    assert_eq!(world.database.value("SELECT blocked_by FROM customers WHERE customer_id = 'ann'").await, id);
     world.check().await;
 }

@@ -49,7 +49,7 @@ async fn poison_at_the_head_blocks_its_customer() {
         assert_eq!(session.sweep(10).await.unwrap(), []);
         let rows = "SELECT string_agg(q.order_id, ' ' ORDER BY q.order_id) FROM quarantined_orders q
                     JOIN customers c ON c.blocked_by = q.id WHERE q.blocks AND q.kind = 'poison'";
-        assert_eq!(world.value(rows).await, "new-1 old-2");
+        assert_eq!(world.database.value(rows).await, "new-1 old-2");
         world.check().await;
     }
 }
@@ -67,8 +67,8 @@ async fn a_stale_verdict_changes_nothing() {
                 assert_eq!(session.quarantine(&poison(&early)).await.unwrap(), CaseVerdict::NotNext);
             }
         }
-        assert_eq!(world.value("SELECT count(*) FROM quarantined_orders").await, "0");
-        assert_eq!(world.value("SELECT count(*) FROM customers WHERE blocked_by IS NOT NULL").await, "0");
+        assert_eq!(world.database.value("SELECT count(*) FROM quarantined_orders").await, "0");
+        assert_eq!(world.database.value("SELECT count(*) FROM customers WHERE blocked_by IS NOT NULL").await, "0");
         assert_eq!(session.commit(&live(vec![world.run("ann", 3..=3)])).await.unwrap(), [committed(3)]);
     }
 }
@@ -82,13 +82,13 @@ async fn the_parked_head_leaves_with_its_count() {
     assert_eq!(session.quarantine(&case).await.unwrap(), CaseVerdict::Quarantined);
     let orders = [world.malformed("m1", Some("ann"), 2), world.order("ann", 3), world.order("ann", 4)];
     session.park(&orders).await.unwrap();
-    world.sql("UPDATE customers SET blocked_by = NULL; DELETE FROM quarantined_orders").await;
+    world.database.sql("UPDATE customers SET blocked_by = NULL; DELETE FROM quarantined_orders").await;
     // What is parked below goes first, also when it fails.
     assert_eq!(session.quarantine(&poison(&orders[1])).await.unwrap(), CaseVerdict::NotNext);
     assert_eq!(session.quarantine(&poison(&world.order("ann", 9))).await.unwrap(), CaseVerdict::NotNext);
     let case = Case { kind: CaseKind::Malformed, ..poison(&orders[0]) };
     assert_eq!(session.quarantine(&case).await.unwrap(), CaseVerdict::Quarantined);
-    let row = world.value("SELECT row(blocked_by, parked, mark) FROM customers").await;
+    let row = world.database.value("SELECT row(blocked_by, parked, mark) FROM customers").await;
     assert_eq!(row, "(!m1,2,0)");
     assert_eq!(session.look_up(&orders[..1]).await.unwrap(), [Found::Quarantined]);
     assert_eq!(session.park(&orders[..1]).await.unwrap(), [ParkVerdict::Taken]);
@@ -118,11 +118,14 @@ async fn what_does_not_block_is_put_aside_once() {
     // Another content of a parked name: its copy is not the parked one.
     let other = world.selling("ann-8", "ann", 8, &[("cup", 1)]);
     session.quarantine(&aside(&other, CaseKind::Conflict)).await.unwrap();
-    assert_eq!(world.value("SELECT string_agg(order_id, ' ') FROM parked_orders").await, "ann-8");
-    assert_eq!(world.value("SELECT count(*) FROM quarantined_orders").await, "3");
-    assert_eq!(world.value("SELECT row(parked, blocked_by) FROM customers").await, "(1,)");
+    assert_eq!(world.database.value("SELECT string_agg(order_id, ' ') FROM parked_orders").await, "ann-8");
+    assert_eq!(world.database.value("SELECT count(*) FROM quarantined_orders").await, "3");
+    assert_eq!(world.database.value("SELECT row(parked, blocked_by) FROM customers").await, "(1,)");
     assert_eq!(
-        world.value("SELECT convert_from(body, 'UTF8') FROM quarantined_orders WHERE customer_id IS NULL").await,
+        world
+            .database
+            .value("SELECT convert_from(body, 'UTF8') FROM quarantined_orders WHERE customer_id IS NULL")
+            .await,
         "no order: m1"
     );
     world.check().await;
@@ -136,7 +139,7 @@ async fn a_fifo_head_that_was_overtaken_by_a_parker_does_not_block() {
     let mut held = Barrier::hold(&world, "SELECT FROM customers FOR UPDATE").await;
     let case = poison(&world.order("ann", 3));
     let quarantine = tokio::spawn(async move { one.quarantine(&case).await });
-    world.waiting(1).await;
+    world.database.waiting(1).await;
     let earlier = world.order("ann", 2);
     sqlx::query(
         "INSERT INTO parked_orders (customer_id, ord, order_id, digest, body) VALUES ('ann', 2, 'ann-2', $1, $2)",

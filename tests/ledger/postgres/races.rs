@@ -41,7 +41,7 @@ async fn of_two_first_orders_one_wins() {
         let held = Barrier::hold(&world, AT_THE_GATE).await;
         let one = commit_beside(one, live(vec![world.run("ann", 1..=2), world.run("bob", 1..=1)]));
         let two = commit_beside(two, live(vec![world.run("ann", 1..=1), world.run("bob", 1..=2)]));
-        world.waiting(2).await;
+        world.database.waiting(2).await;
         held.let_go().await;
         let (one, two) = (one.await.unwrap().1.unwrap(), two.await.unwrap().1.unwrap());
         for (one, two) in one.into_iter().zip(two) {
@@ -62,7 +62,7 @@ async fn resolving_waits_for_the_first_one_instead_of_skipping() {
         // Another session has begun to commit ann-2, and nobody knows what comes of it.
         let open = Barrier::hold(&world, "UPDATE customers SET last_position = 2, mark = 2").await;
         let asked = commit_beside(session, resolving(live(vec![world.run("ann", 2..=2)])));
-        world.waiting(1).await;
+        world.database.waiting(1).await;
         open.let_go().await;
         assert_eq!(asked.await.unwrap().1.unwrap(), [Verdict::Behind(2)]);
     }
@@ -81,14 +81,14 @@ async fn no_parked_order_is_left_behind() {
         // Both have their snapshot, and queue for the row in this order.
         let (commit, park) = if parker_first {
             let park = park_beside(two, order);
-            world.waiting(1).await;
+            world.database.waiting(1).await;
             (commit_beside(one, commit), park)
         } else {
             let commit = commit_beside(one, commit);
-            world.waiting(1).await;
+            world.database.waiting(1).await;
             (commit, park_beside(two, order))
         };
-        world.waiting(2).await;
+        world.database.waiting(2).await;
         row.let_go().await;
         let (commit, park) = (commit.await.unwrap().1.unwrap(), park.await.unwrap().1.unwrap());
         world.check().await;
@@ -124,12 +124,13 @@ async fn parker_and_committer_stopped_before_any_lock_leave_nothing_behind() {
     let held = Barrier::hold(&world, AT_THE_GATE).await;
     let commit = commit_beside(one, live(vec![world.run("ann", 2..=2), world.run("new", 1..=1)]));
     let park = park_beside(two, vec![world.order("ann", 3), world.order("new", 2)]);
-    world.waiting(2).await;
+    world.database.waiting(2).await;
     held.let_go().await;
     let (commit, park) = (commit.await.unwrap().1.unwrap(), park.await.unwrap().1.unwrap());
     world.check().await;
     for (at, customer) in ["ann", "new"].into_iter().enumerate() {
-        let rows = world.value(&format!("SELECT parked FROM customers WHERE customer_id = '{customer}'")).await;
+        let rows =
+            world.database.value(&format!("SELECT parked FROM customers WHERE customer_id = '{customer}'")).await;
         match (&commit[at], park[at]) {
             (Verdict::Committed { parked: 1, .. } | Verdict::Locked, ParkVerdict::Parked) => assert_eq!(rows, "1"),
             (Verdict::Committed { parked: 0, .. }, ParkVerdict::NotEarly) => assert_eq!(rows, "0"),
@@ -145,7 +146,7 @@ async fn parking_waits_for_an_open_commit() {
     first.commit(&live(vec![world.run("ann", 1..=1)])).await.unwrap();
     let open = Barrier::hold(&world, "UPDATE customers SET last_position = 2").await;
     let park = park_beside(session, vec![world.order("ann", 3), world.order("ann", 4)]);
-    world.waiting(1).await;
+    world.database.waiting(1).await;
     open.let_go().await;
     assert_eq!(park.await.unwrap().1.unwrap(), [ParkVerdict::NotEarly, ParkVerdict::Parked]);
 }
@@ -159,7 +160,7 @@ async fn an_old_snapshot_leaves_no_copy_and_what_is_left_is_swept() {
     let mut by_hand = world.by_hand().await;
     let held = Barrier::hold(&world, "SELECT FROM customers FOR UPDATE").await;
     let commit = commit_beside(one, resolving(live(vec![world.run("ann", 2..=3)])));
-    world.waiting(1).await;
+    world.database.waiting(1).await;
     let parking = "UPDATE customers SET parked = parked + 1";
     let mut barrier = held;
     sqlx::raw_sql(parking).execute(&mut barrier.0).await.unwrap();
@@ -179,6 +180,7 @@ async fn an_old_snapshot_leaves_no_copy_and_what_is_left_is_swept() {
     assert_eq!(session.look_up(std::slice::from_ref(&copy)).await.unwrap(), [Found::Ended]);
     // Left by an earlier version.
     world
+        .database
         .sql(
             "INSERT INTO parked_orders (customer_id, ord, order_id, digest, body)
              SELECT customer_id, position, order_id, digest, convert_to(body, 'UTF8') FROM orders WHERE position = 3;
@@ -194,9 +196,9 @@ async fn an_old_snapshot_leaves_no_copy_and_what_is_left_is_swept() {
     .await
     .unwrap();
     assert_eq!(session.sweep(10).await.unwrap(), []);
-    assert_eq!(world.value("SELECT parked FROM customers").await, "0");
-    assert_eq!(world.value("SELECT count(*) FROM parked_orders").await, "0");
-    let case = world.value("SELECT row(id, kind, ord, blocks) FROM quarantined_orders").await;
+    assert_eq!(world.database.value("SELECT parked FROM customers").await, "0");
+    assert_eq!(world.database.value("SELECT count(*) FROM parked_orders").await, "0");
+    let case = world.database.value("SELECT row(id, kind, ord, blocks) FROM quarantined_orders").await;
     assert_eq!(case, "(x~0123456789abcdef,conflict,2,f)");
     world.check().await;
 }
@@ -210,7 +212,7 @@ async fn fifo_never_lets_a_later_order_pass_one_that_was_parked_meanwhile() {
         let held = Barrier::hold(&world, "SELECT FROM customers FOR UPDATE").await;
         let batch = if of_parked { parked(vec![world.run("ann", 3..=3)]) } else { live(vec![world.run("ann", 3..=3)]) };
         let commit = commit_beside(one, resolving(batch));
-        world.waiting(1).await;
+        world.database.waiting(1).await;
         let mut barrier = held;
         sqlx::raw_sql(
             "UPDATE customers SET parked = 1;
@@ -248,8 +250,9 @@ async fn a_killed_connection_is_an_unknown_outcome_and_resolving_says_which() {
         let held = Barrier::hold(&world, "SELECT FROM customers FOR UPDATE").await;
         let batch = live(vec![world.run("ann", 2..=3)]);
         let commit = commit_beside(one, resolving(batch.clone()));
-        world.waiting(1).await;
+        world.database.waiting(1).await;
         world
+            .database
             .sql(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                   WHERE datname = current_database() AND wait_event_type = 'Lock'",

@@ -48,9 +48,9 @@ async fn an_operator_accepts_another_queue_when_nothing_waits() {
     session.park(&[world.order("ann", 702), world.order("ann", 703)]).await.unwrap();
     assert_eq!(world.ledger.rebind(&second, "kim").await.unwrap(), Binding::Pending(3));
     assert_eq!(world.ledger.bind(&first).await.unwrap(), Binding::Bound);
-    world.sql("UPDATE customers SET blocked_by = NULL, parked = 0; DELETE FROM parked_orders").await;
+    world.database.sql("UPDATE customers SET blocked_by = NULL, parked = 0; DELETE FROM parked_orders").await;
     assert_eq!(world.ledger.rebind(&second, "kim").await.unwrap(), Binding::Bound);
     assert_eq!(world.ledger.bind(&second).await.unwrap(), Binding::Bound);
-    assert_eq!(world.value("SELECT accepted_by FROM ledger_source").await, "kim");
-    assert_eq!(world.value("SELECT sum(mark) FROM customers").await, "0");
+    assert_eq!(world.database.value("SELECT accepted_by FROM ledger_source").await, "kim");
+    assert_eq!(world.database.value("SELECT sum(mark) FROM customers").await, "0");
 }

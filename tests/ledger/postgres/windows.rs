@@ -41,7 +41,7 @@ impl World {
     async fn tables(&self) -> String {
         let rows = |table: &str| format!("(SELECT string_agg(t::text, ' ' ORDER BY t::text) FROM {table} t)");
         let tables = ["customers", "orders", "order_lines", "order_events", "parked_orders", "quarantined_orders"];
-        self.value(&format!("SELECT row({})", tables.map(rows).join(", "))).await
+        self.database.value(&format!("SELECT row({})", tables.map(rows).join(", "))).await
     }
 }
 
@@ -63,7 +63,7 @@ async fn a_close_waits_for_the_writes_in_flight_and_then_passes() {
     let write = Barrier::hold(&world, IN_FLIGHT).await;
     assert!(keeper.announce(1).await.unwrap(), "an announcement waits for nobody");
     let close = close_beside(keeper, 0, 1);
-    world.waiting(1).await;
+    world.database.waiting(1).await;
     // New writes are refused, and wait for nothing.
     let mut session = world.session().await;
     assert_eq!(session.gate().await.unwrap(), Gate::Closed);
@@ -101,15 +101,15 @@ async fn a_write_that_began_before_the_close_commits_before_it() {
         // It has passed the gate, and is stopped at its customer's row.
         let row = Barrier::hold(&world, "SELECT FROM customers FOR UPDATE").await;
         let write = commit_beside(second, run(2));
-        world.waiting(1).await;
+        world.database.waiting(1).await;
         keeper.announce(1).await.unwrap();
         let close = close_beside(keeper, 0, 1);
-        world.waiting(2).await;
+        world.database.waiting(2).await;
         row.let_go().await;
         assert_eq!(write.await.unwrap().1.unwrap(), [committed(rank(2))]);
         let (mut keeper, closed) = close.await.unwrap();
         assert!(closed.unwrap());
-        assert_eq!(world.value("SELECT max(position) FROM orders").await, "2");
+        assert_eq!(world.database.value("SELECT max(position) FROM orders").await, "2");
         assert_eq!(first.commit(&run(3)).await.unwrap(), [Verdict::GateClosed]);
         assert!(!keeper.close(0, 1, &Notice::default()).await.unwrap());
         world.check().await;
@@ -132,6 +132,7 @@ async fn stopped_at_the_gate(ordering: Ordering, drains: bool, change: &str) {
     }
     // A copy that a sweep would remove, and an order that would be committed next.
     world
+        .database
         .sql(
             "INSERT INTO parked_orders SELECT customer_id, 1, order_id, digest, NULL, 'x'
               FROM orders WHERE customer_id = 'swept';
@@ -161,7 +162,7 @@ async fn stopped_at_the_gate(ordering: Ordering, drains: bool, change: &str) {
     let head = tokio::spawn(async move { head.quarantine(&head_case).await });
     let aside = tokio::spawn(async move { aside.quarantine(&aside_case).await });
     let sweep = tokio::spawn(async move { sweep.sweep(100).await });
-    world.waiting(8).await;
+    world.database.waiting(8).await;
     gate.let_go().await;
     for commit in commits {
         assert_eq!(commit.await.unwrap().1.unwrap(), [Verdict::GateClosed]);
@@ -194,7 +195,7 @@ async fn a_drainer_that_wakes_after_the_reopening_changes_nothing() {
         let gate = Barrier::hold(&world, "SELECT FROM gate FOR UPDATE").await;
         let commit = commit_beside(one, live(vec![world.run("ann", 2..=2), world.run("new", 1..=1)]));
         let park = park_beside(two, vec![world.order("ann", 7)]);
-        world.waiting(2).await;
+        world.database.waiting(2).await;
         let mut gate = gate;
         let reopen = "UPDATE gate SET state = 'OPEN'";
         sqlx::raw_sql(reopen).execute(&mut gate.0).await.unwrap();
@@ -229,7 +230,7 @@ async fn the_end_of_a_drain_waits_for_its_writes() {
         let row = Barrier::hold(&world, "SELECT FROM customers FOR UPDATE").await;
         let batch = super::Batch { resolve: true, ..live(vec![world.run("ann", 2..=2)]) };
         let commit = commit_beside(world.draining(1).await, batch);
-        world.waiting(1).await;
+        world.database.waiting(1).await;
         let step = tokio::spawn(async move {
             if taken_back {
                 keeper.announce(2).await.unwrap();
@@ -238,7 +239,7 @@ async fn the_end_of_a_drain_waits_for_its_writes() {
                 keeper.reopen(1, "ann").await
             }
         });
-        world.waiting(2).await;
+        world.database.waiting(2).await;
         row.let_go().await;
         assert_eq!(commit.await.unwrap().1.unwrap(), [committed(2)]);
         assert!(step.await.unwrap().unwrap());
@@ -279,7 +280,7 @@ async fn a_window_begins_under_full_load() {
     let ledger = super::Postgres::new(database.url(), Ordering::Gapless, &settings).unwrap();
     ledger.migrate().await.unwrap();
     let world = World { database, ledger, ordering: Ordering::Gapless };
-    world.sql("CREATE TABLE slow (orders bigint, slept text)").await;
+    world.database.sql("CREATE TABLE slow (orders bigint, slept text)").await;
     let done = Arc::new(AtomicU64::new(0));
     let mut writers = Vec::new();
     for n in 0..8 {
@@ -300,6 +301,6 @@ async fn a_window_begins_under_full_load() {
         writer.await.unwrap();
     }
     // Whoever was told `committed` is in the ledger, and nothing came after.
-    assert_eq!(world.value("SELECT count(*) FROM orders").await, done.load(Atomic::Relaxed).to_string());
+    assert_eq!(world.database.value("SELECT count(*) FROM orders").await, done.load(Atomic::Relaxed).to_string());
     world.check().await;
 }
