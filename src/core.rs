@@ -29,6 +29,7 @@ mod lane;
 mod leases;
 mod locking;
 mod pace;
+mod rebase;
 mod route;
 mod settings;
 mod snapshot;

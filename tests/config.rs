@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use millrace::config::{Config, ConfigError, redacted};
 
+mod fuzz;
 mod relations;
 
 const MINIMAL: &str = "[inbox]\nqueue_url = 'http://127.0.0.1:1/0/orders'\n[ledger]\nurl = 'sqlite://orders.db'\n";

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report, also outside of #[test] functions")]
 #![allow(unreachable_pub, reason = "a binary has no outside; pub says what other tests use")]
 
+mod mangle;
 mod probe;
 mod random;
 mod servers;

@@ -3,6 +3,7 @@
 use millrace::order::{Entry, MAX_BODY_BYTES, Order, Ordering, Rejection};
 use serde_json::{Value, json};
 
+mod fuzz;
 mod schema;
 
 /// A valid message.

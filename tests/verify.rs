@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use crate::servers;
 
+mod garbage;
 mod planted;
 mod sent;
 

@@ -352,6 +352,25 @@ impl<P: Clone> Deliveries<P> {
         })
     }
 
+    pub(super) fn rebase(&mut self, now: Time) {
+        self.next_no = self.held.last_key_value().map_or(0, |(no, _)| no + 1);
+        let first = self.calls.first_key_value().map_or(self.next_call, |(call, _)| *call);
+        self.next_call -= first;
+        self.calls = std::mem::take(&mut self.calls).into_iter().map(|(call, of)| (call - first, of)).collect();
+        for delivery in self.held.values_mut() {
+            delivery.received = delivery.received.from(now);
+            delivery.beat_at = delivery.beat_at.map(|at| at.from(now));
+        }
+        self.heartbeats = self.heartbeats.iter().map(|(at, no)| (at.from(now), *no)).collect();
+        self.deletes_since = self.deletes_since.map(|at| at.from(now));
+        for (_, begun, _) in self.calls.values_mut() {
+            *begun = begun.from(now);
+        }
+        self.paused_until = self.paused_until.from(now);
+        self.failures = 0;
+        self.counts = Counts::default();
+    }
+
     /// When [`Self::pump`] has something to do.
     pub(super) fn wake_at(&self, settings: &Settings, flush: bool) -> Option<Time> {
         let returns = (!self.returns.is_empty() && self.room(Kind::Return, settings)).then_some(Time::ZERO);

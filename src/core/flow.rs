@@ -86,6 +86,15 @@ impl Flow {
         self.paused_until = now.after(backoff(settings.inbox_backoff, settings.inbox_backoff_max, self.failures, seed));
     }
 
+    pub(super) fn rebase(&mut self, now: Time) {
+        let first = self.polls.first_key_value().map_or(self.next_poll, |(poll, _)| *poll);
+        self.next_poll -= first;
+        self.returned_below = self.returned_below.saturating_sub(first);
+        self.polls = self.polls.iter().map(|(poll, begun)| (poll - first, begun.from(now))).collect();
+        self.paused_until = self.paused_until.from(now);
+        self.failures = 0;
+    }
+
     pub(super) fn wake_at(&self, now: Time) -> Option<Time> {
         (self.polls.len() < self.target && self.paused_until > now).then_some(self.paused_until)
     }

@@ -144,6 +144,17 @@ impl Leases {
         waiting
     }
 
+    pub(super) fn rebase(&mut self, now: Time) {
+        self.retry_at = if self.elsewhere.is_empty() { Time::ZERO } else { self.retry_at.from(now) };
+        for (begun, _) in self.on_way.iter_mut().flatten() {
+            *begun = begun.from(now);
+        }
+        if let Some(away) = &mut self.away {
+            *away = Away { since: away.since.from(now), retry_at: away.retry_at.from(now), failures: 1 };
+        }
+        self.renew_at = self.renew_at.from(now);
+    }
+
     pub(super) fn wake_at(&self) -> Time {
         if self.elsewhere.is_empty() { self.renew_at } else { self.renew_at.min(self.retry_at) }
     }

@@ -240,6 +240,23 @@ impl Routing {
         self.kept_since.filter(|_| !self.receives()).map(|since| since.after(settings.hold_keep))
     }
 
+    /// `asked`: what [`Self::opened`] was for each question to the backlog that is on its way.
+    pub(super) fn rebase<'a>(&mut self, now: Time, asked: impl Iterator<Item = &'a mut u64>) {
+        // Only whether the ledger was opened since is ever asked.
+        for opened in asked {
+            *opened = u64::from(*opened == self.opened);
+        }
+        self.opened = 1;
+        self.failures = 0;
+        self.kept_since = self.kept_since.map(|since| since.from(now));
+        match &mut self.route {
+            Route::Direct => {}
+            Route::Spool { look_at, .. } => *look_at = look_at.from(now),
+            Route::Hold { since, probe_at, .. } => (*since, *probe_at) = (since.from(now), probe_at.from(now)),
+            Route::Probing { since, .. } | Route::HalfOpen { since } => *since = since.from(now),
+        }
+    }
+
     pub(super) fn wake_at(&self, settings: &Settings) -> Option<Time> {
         let next = match self.route {
             Route::Hold { probe_at, .. } => Some(probe_at),

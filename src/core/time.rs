@@ -22,6 +22,12 @@ impl Time {
         Time(self.0.saturating_add(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX)))
     }
 
+    /// The same moment counted from `origin`; what lies before that lies at it, and the end of time stays where it is.
+    #[must_use]
+    pub(super) fn from(self, origin: Time) -> Self {
+        if self.0 == u64::MAX { self } else { Time(self.0.saturating_sub(origin.0)) }
+    }
+
     /// How long ago `earlier` was; zero when it is later.
     #[must_use]
     pub fn since(self, earlier: Time) -> Duration {
@@ -35,6 +41,9 @@ impl Time {
 pub(super) fn backoff(first: Duration, longest: Duration, tries: u32, seed: &mut u64) -> Duration {
     let doubled = first.saturating_mul(1u32.checked_shl(tries.saturating_sub(1)).unwrap_or(u32::MAX));
     let whole = doubled.min(longest);
+    if whole.is_zero() {
+        return whole;
+    }
     // SplitMix64: small, and good enough to keep a fleet from moving in step.
     *seed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mut mixed = *seed;

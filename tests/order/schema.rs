@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::message;
 
-fn validators() -> [(Ordering, Validator); 3] {
+pub fn validators() -> [(Ordering, Validator); 3] {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config/order.schema.json"));
     let schema: Value = serde_json::from_str(&text.expect("the schema is there")).expect("the schema is JSON");
     let gapless = json!({ "$ref": "#/$defs/whole/$defs/gapless", "$defs": { "whole": schema } });

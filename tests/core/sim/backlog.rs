@@ -10,7 +10,7 @@ use millrace::window::{Epoch, Notice, Phase, PhaseView, Step};
 use super::catalog::{Catalog, Parcel};
 use super::chance::Chance;
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Backlog {
     pub phase: Phase,
     pub epoch: Epoch,

@@ -32,7 +32,7 @@ pub struct Parcel {
     pub receipt: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Catalog {
     pub ordering: Ordering,
     pub entries: Vec<Entry>,
@@ -121,7 +121,7 @@ impl Catalog {
         }
     }
 
-    fn add(&mut self, customer: Option<CustomerId>, id: &str, content: u8, sequence: Rank) -> usize {
+    pub fn add(&mut self, customer: Option<CustomerId>, id: &str, content: u8, sequence: Rank) -> usize {
         let mut digest = [content; 32];
         digest[1] = u8::try_from(id.len()).unwrap();
         if let Some(customer) = &customer {

@@ -2,9 +2,10 @@
 //! sequence, nothing past an order without an end, quarantine only where it was earned.
 
 mod commit;
+mod execute;
 mod gate;
 
-pub use commit::error;
+pub use commit::{Runs, error};
 pub use gate::{LedgerGate, Pass};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +17,7 @@ use millrace::order::{CustomerId, Digest, EntryId, Ordering, Rank};
 use super::catalog::{Catalog, Parcel};
 use super::chance::Chance;
 
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]
 pub struct Customer {
     pub last: Rank,
     pub mark: Rank,
@@ -26,7 +27,7 @@ pub struct Customer {
     pub line: Vec<EntryId>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Ledger {
     pub ordering: Ordering,
     pub gate: LedgerGate,
@@ -316,17 +317,32 @@ impl Ledger {
 
     /// A person decides about a blocked customer: repairs and retries its order, or skips it.
     pub fn decide(&mut self, name: &CustomerId, catalog: &mut Catalog, chance: &mut Chance) {
-        if self.gate.read(Pass::Live) == Gate::Closed {
-            return;
-        }
-        let Some((parcel, id, digest)) = self.customers.get_mut(name).and_then(|c| c.blocked_by.take()) else { return };
+        let Some(parcel) = self.decidable(name) else { return };
         if !catalog.entries[parcel.entry].malformed && chance.permille(500) {
             catalog.entries[parcel.entry].poison = false;
-            self.quarantine.remove(&(id, digest));
-            self.parked.insert((name.clone(), parcel.rank), parcel);
-            self.customers.get_mut(name).unwrap().parked += 1;
-            return;
+            self.retry(name);
+        } else {
+            self.skip(name);
         }
+    }
+
+    /// What blocks the customer, if a decision about it would pass the gate.
+    pub fn decidable(&self, name: &CustomerId) -> Option<Parcel> {
+        let blocked_by = self.customers.get(name)?.blocked_by.as_ref()?;
+        (self.gate.read(Pass::Live) != Gate::Closed).then_some(blocked_by.0)
+    }
+
+    /// The order that blocks the customer is to be tried again: it is parked.
+    pub fn retry(&mut self, name: &CustomerId) {
+        let Some((parcel, id, digest)) = self.customers.get_mut(name).and_then(|c| c.blocked_by.take()) else { return };
+        self.quarantine.remove(&(id, digest));
+        self.parked.insert((name.clone(), parcel.rank), parcel);
+        self.customers.get_mut(name).unwrap().parked += 1;
+    }
+
+    /// The place of the order that blocks the customer stays empty.
+    pub fn skip(&mut self, name: &CustomerId) {
+        let Some((parcel, id, digest)) = self.customers.get_mut(name).and_then(|c| c.blocked_by.take()) else { return };
         self.unpark(name, parcel.rank);
         self.quarantine.remove(&(id.clone(), digest));
         self.tombstones.insert((id.clone(), digest));

@@ -24,6 +24,7 @@ use super::locks::Locks;
 use super::sqs::Sqs;
 use instance::Instance;
 use window::Operator;
+pub use write::{customers, fail};
 
 /// What is drawn for a run.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use millrace::ledger::Gate;
 use millrace::window::{Epoch, GateView, Notice, Step};
 
 /// For whom a session writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Pass {
     /// Live orders.
     Live,
@@ -14,7 +14,7 @@ pub enum Pass {
     Drain(Epoch),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LedgerGate {
     pub state: Gate,
     pub epoch: Epoch,

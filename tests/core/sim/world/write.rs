@@ -96,30 +96,7 @@ impl World {
     }
 
     fn execute(&mut self, pass: Pass, work: Work<Parcel>) -> Written<Parcel> {
-        let parcels = |orders: &[(u128, Parcel)]| -> Vec<Parcel> {
-            orders.iter().map(|(rank, parcel)| Parcel { rank: *rank, ..*parcel }).collect()
-        };
-        let catalog = &self.catalog;
-        match work {
-            Work::Probe => Written::Probe(Ok(self.ledger.gate.read(pass))),
-            Work::Commit { runs, parked, resolve } => {
-                let known = (catalog, &self.sqs);
-                Written::Commit(self.ledger.commit(&runs, parked, resolve, pass, known, &mut self.chance))
-            }
-            Work::Park(orders) => {
-                Written::Park(Ok(self.ledger.park(&parcels(&orders), pass, catalog, &mut self.chance)))
-            }
-            Work::LookUp(orders) => Written::LookUp(Ok(self.ledger.look_up(&parcels(&orders), catalog))),
-            Work::Load { customers, limit } => Written::Load(Ok(self.ledger.load(&customers, limit, catalog))),
-            Work::Quarantine { rank, payload, kind, blocks, .. } => {
-                let parcel = Parcel { rank, ..payload };
-                Written::Quarantine(Ok(self.ledger.quarantine(parcel, (kind, blocks), pass, catalog)))
-            }
-            Work::Sweep { limit, gap_after } => {
-                let (ready, gaps) = self.ledger.sweep(limit, pass, catalog);
-                Written::Sweep(Ok((ready, gap_after.map(|_| gaps))))
-            }
-        }
+        self.ledger.execute(pass, work, (&self.catalog, &self.sqs), &mut self.chance)
     }
 }
 
@@ -137,7 +114,8 @@ pub fn customers(work: &Work<Parcel>, of: &dyn Fn(Parcel) -> Option<CustomerId>)
     names
 }
 
-fn fail(work: &Work<Parcel>, error: LedgerError) -> Written<Parcel> {
+/// Work that was not done.
+pub fn fail(work: &Work<Parcel>, error: LedgerError) -> Written<Parcel> {
     match work {
         Work::Probe => Written::Probe(Err(error)),
         Work::Commit { .. } => Written::Commit(Err(error)),

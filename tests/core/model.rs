@@ -1,0 +1,229 @@
+//! The protocol, explored exhaustively: two workers with the real core, a drain with the real core, and operators with
+//! the real steps of a window, over the simulator's stand-ins. stateright visits every state and every interleaving.
+//!
+//! What is abstracted, and why it hides nothing:
+//!
+//! - **Time.** A deadline falls due at any moment ([`Action::Wake`]), those of one process in the order in which they
+//!   were set. Back-offs are zero: a pause is a statement that takes longer. Heartbeats never come: a message becomes
+//!   visible under its holder at any moment instead (a fault).
+//! - **Locks** are granted to everybody who asks: a lock that is lost the moment it was given, which is what a lease that
+//!   runs out, or Redis losing its data, can do at the worst.
+//! - **A statement and its answer** are one step. What comes between the two makes the answer old, and so does what
+//!   comes after it, before the core looks again; a process that dies between the two is one that dies before, whose
+//!   statement is executed nevertheless ([`Ghost`](state::Ghost)).
+//! - **Deletes** go first where no fault of theirs may come, and a question whose answer would only lead to the same
+//!   question is answered when it would be another: both commute with everything else.
+//! - **The two workers**, and the operators, are interchangeable, so of two mirrored states one is visited.
+//! - **Graceful shutdown, the pace of a drain, and what full memory does** are left to the simulator.
+
+mod checks;
+mod offer;
+mod protocol;
+mod reach;
+mod state;
+mod take;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use millrace::core::{Settings, Spooled, Time, Written};
+use millrace::ledger::{Gate, Verdict};
+use millrace::order::Ordering;
+use stateright::{Checker as _, Model as _, Path};
+
+use super::sim::catalog::Parcel;
+use super::sim::{at, ms, settings};
+use protocol::{Action, EVERY_FAULT, Fault, Protocol, Setup};
+
+/// Whether a deadline is one. What would only be a pause lies at the end of time.
+fn falls_due(deadline: Time) -> bool {
+    deadline < at(3_600_000)
+}
+
+/// The settings of a worker: what waits, waits for one moment; what is a matter of speed is nothing or everything.
+fn bounds(setup: &Setup) -> Settings {
+    const FOREVER: Duration = Duration::MAX;
+    const AT_ONCE: Duration = Duration::ZERO;
+    Settings {
+        receive_max: u32::try_from(setup.receive_max).unwrap(),
+        polls_max: 1,
+        visibility_timeout: FOREVER,
+        hold_max: FOREVER,
+        ack_linger: AT_ONCE,
+        calls_max: 1,
+        inbox_backoff: AT_ONCE,
+        inbox_backoff_max: AT_ONCE,
+        early_wait: ms(1),
+        lease: FOREVER,
+        lock_linger: FOREVER,
+        lock_retry: AT_ONCE,
+        lock_wait_max: FOREVER,
+        lock_away_retry: AT_ONCE,
+        committers: setup.committers,
+        statement_timeout: AT_ONCE,
+        ledger_backoff: AT_ONCE,
+        ledger_backoff_max: AT_ONCE,
+        sweep: ms(1),
+        gap_after: FOREVER,
+        hold_keep: FOREVER,
+        hold_probe: AT_ONCE,
+        hold_probe_max: AT_ONCE,
+        shutdown_budget: FOREVER,
+        appenders: usize::from(setup.begins > 0),
+        look: ms(1),
+        ..settings(setup.ordering)
+    }
+}
+
+/// Without a pace, which only delays; so it writes without a probe too.
+fn bounds_of_drain(settings: Settings) -> Settings {
+    Settings { receive_max: 2, gate: Gate::Draining, appenders: 0, ..settings }
+}
+
+/// How often each thing happened, by its name.
+#[derive(Debug, Default)]
+pub struct Seen(BTreeMap<String, usize>);
+
+impl Seen {
+    fn count(&mut self, what: &str) {
+        *self.0.entry(what.to_owned()).or_default() += 1;
+    }
+
+    fn action(&mut self, action: &Action) {
+        let name = format!("{action:?}");
+        let name = name.split(['(', ' ']).next().unwrap_or_default();
+        match action {
+            Action::Write(_, _, end) | Action::Spool(_, _, end) => self.count(&format!("{name} {end:?}")),
+            _ => self.count(name),
+        }
+    }
+
+    fn written(&mut self, written: &Written<Parcel>) {
+        match written {
+            Written::Commit(Ok(verdicts)) => {
+                for verdict in verdicts {
+                    self.count(match verdict {
+                        Verdict::Committed { .. } => "committed",
+                        Verdict::GateClosed => "gate closed",
+                        Verdict::Locked => "locked",
+                        Verdict::Behind(_) => "behind",
+                        Verdict::Ahead { .. } => "ahead",
+                        Verdict::Blocked => "blocked",
+                    });
+                }
+            }
+            Written::Park(Ok(verdicts)) => verdicts.iter().for_each(|verdict| self.count(&format!("park: {verdict:?}"))),
+            Written::LookUp(Ok(found)) => found.iter().for_each(|found| self.count(&format!("found: {found:?}"))),
+            Written::Quarantine(Ok(verdict)) => self.count(&format!("quarantine: {verdict:?}")),
+            _ => {}
+        }
+    }
+
+    fn spooled(&mut self, spooled: &Spooled) {
+        self.count(&format!("{spooled:?}"));
+    }
+}
+
+/// Explores everything, and says how many states there are.
+fn explore(setup: Setup) -> (usize, BTreeMap<String, usize>) {
+    let begun = std::time::Instant::now();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let checker = Protocol::new(setup.clone()).checker().threads(threads).spawn_bfs().join();
+    let model = checker.model();
+    let states = checker.unique_state_count();
+    let seen = std::mem::take(&mut model.seen.lock().unwrap().0);
+    println!("{setup:?}\n{states} states in {:?}, depth {}", begun.elapsed(), checker.max_depth());
+    for (what, count) in &seen {
+        println!("    {count:>9} {what}");
+    }
+    if let Some(path) = checker.discovery("the invariants hold") {
+        panic!("{}", told(path));
+    }
+    checker.assert_any_discovery("everything is finished");
+    let stuck = model.edges.stuck();
+    if !stuck.is_empty() {
+        let first = model.init_states().remove(0);
+        let way = model.edges.path(first.print, &stuck);
+        panic!("L4: {} states lead nowhere, such as\n{}", stuck.len(), told(walk(model, &way)));
+    }
+    (states, seen)
+}
+
+/// The way through these states.
+fn walk(model: &Protocol, way: &[u64]) -> Path<state::State, Action> {
+    let first = model.init_states().remove(0);
+    let mut taken = Vec::new();
+    let mut state = first.clone();
+    for print in &way[1..] {
+        let (action, next) =
+            model.next_steps(&state).into_iter().find(|(_, next)| next.print == *print).expect("it was explored");
+        taken.push(action);
+        state = next;
+    }
+    Path::from_actions(model, first, &taken).expect("it was walked just now")
+}
+
+fn told(path: Path<state::State, Action>) -> String {
+    let mut text = String::new();
+    let steps = path.into_vec();
+    for (number, (state, action)) in steps.iter().enumerate() {
+        if let Some(action) = action {
+            text += &format!("{:>3} {action:?}\n", number + 1);
+        } else {
+            text += &format!("{:?}\n{state}\n", state.broken);
+        }
+    }
+    text
+}
+
+fn setup(ordering: Ordering, customers: &[usize]) -> Setup {
+    Setup {
+        ordering,
+        customers: customers.to_vec(),
+        poison: false,
+        faults: 1,
+        kinds: EVERY_FAULT.to_vec(),
+        begins: 0,
+        operators: 0,
+        unseals: 0,
+        receive_max: if ordering == Ordering::Fifo { 2 } else { 1 },
+        committers: 1,
+    }
+}
+
+#[test]
+fn gapless_without_a_window() {
+    explore(setup(Ordering::Gapless, &[2]));
+}
+
+#[test]
+fn fifo_without_a_window() {
+    explore(setup(Ordering::Fifo, &[2]));
+}
+
+#[test]
+fn poison() {
+    for ordering in [Ordering::Gapless, Ordering::Fifo] {
+        explore(Setup { poison: true, ..setup(ordering, &[2]) });
+    }
+}
+
+#[test]
+fn window() {
+    for ordering in [Ordering::Gapless, Ordering::Fifo] {
+        explore(Setup { begins: 1, operators: 1, faults: 0, ..setup(ordering, &[1]) });
+        explore(Setup { begins: 1, operators: 1, faults: 1, ..setup(ordering, &[1]) });
+        explore(Setup { begins: 1, operators: 1, faults: 0, ..setup(ordering, &[2]) });
+        explore(Setup { begins: 1, operators: 2, faults: 0, ..setup(ordering, &[1]) });
+    }
+}
+
+#[test]
+fn probe_env() {
+    let Ok(text) = std::env::var("MC") else { return };
+    let w: Vec<&str> = text.split_whitespace().collect();
+    let ordering = if w[0] == "fifo" { Ordering::Fifo } else { Ordering::Gapless };
+    let customers: Vec<usize> = w[1].split('+').map(|n| n.parse().unwrap()).collect();
+    let n = |i: usize| w[i].parse::<u8>().unwrap();
+    explore(Setup { poison: n(2) == 1, faults: n(3), begins: n(4), operators: n(5) as usize, unseals: n(6), committers: n(7) as usize, ..setup(ordering, &customers) });
+}
