@@ -152,7 +152,7 @@ fn wrote(written: &Written<Handle>) -> (&'static str, Result<String, &'static st
     match written {
         Written::Probe(result) => ("probe", told(result, |gate| json(&gate_word(*gate)))),
         Written::Commit(result) => ("commit", told(result, |all| each(all, verdict))),
-        Written::Park(result) => ("park", told(result, |all| each(all, park_verdict))),
+        Written::Park(result) => ("park", told(result, |all| each(all, |verdict| park_verdict(*verdict)))),
         Written::LookUp(result) => ("look_up", told(result, |all| each(all, found))),
         Written::Load(result) => {
             let tell = |runs: &Vec<_>| {
@@ -231,7 +231,7 @@ fn verdict(verdict: &Verdict) -> (&'static str, Option<Rank>, Option<u64>, &[Ent
     }
 }
 
-fn park_verdict(verdict: &ParkVerdict) -> &'static str {
+fn park_verdict(verdict: ParkVerdict) -> &'static str {
     match verdict {
         ParkVerdict::Parked => "parked",
         ParkVerdict::NotEarly => "not_early",
