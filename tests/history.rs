@@ -58,6 +58,13 @@ fn only(rule: u8, words: &str, story: &Story) {
     assert!(found.contains(words), "{words:?} is not in {found}");
 }
 
+/// The report about a run of which there is nothing but the log of one worker.
+pub(crate) fn of_log(log: &str) -> Value {
+    let folder = Story::empty().written();
+    std::fs::write(folder.path().join("worker-1.jsonl"), log).unwrap();
+    run(&[folder.path().to_str().unwrap(), "--json"]).json()
+}
+
 #[test]
 fn good_histories_are_green() {
     is_ok(&Story::gapless());

@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 
 use super::bench::{Bench, Store};
 use super::messages::{order, with};
+use crate::history;
+
+const HISTORY: &str = "info,millrace::history=trace";
 
 /// Where a subscriber writes to.
 #[derive(Clone, Default)]
@@ -24,18 +27,9 @@ impl io::Write for Lines {
     }
 }
 
-impl Lines {
-    /// What was written, as `log.format = "json"` writes it.
-    fn read(&self) -> Vec<Value> {
-        let bytes = self.0.lock().unwrap().clone();
-        let lines = String::from_utf8(bytes).unwrap();
-        lines.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
-    }
-}
-
-/// Runs an engine over early, doubled and malformed messages. It works on the test's own thread, so its lines come
-/// to the test's own subscriber.
-async fn run(level: &str) -> Vec<Value> {
+/// Runs an engine over early, doubled and malformed messages, and gives its log as `log.format = "json"` writes it. It
+/// works on the test's own thread, so its lines come to the test's own subscriber.
+async fn run(level: &str, ordering: Ordering) -> String {
     let lines = Lines::default();
     let to = lines.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -46,15 +40,20 @@ async fn run(level: &str) -> Vec<Value> {
         .with_current_span(false)
         .finish();
     let _here = tracing::subscriber::set_default(subscriber);
-    let mut bench = Bench::new(Ordering::Gapless, Store::Sqlite).await;
+    let mut bench = Bench::new(ordering, Store::Sqlite).await;
     let worker = bench.start();
     bench.send(&[order("ada", 2), order("ada", 2), order("bob", 1)]).await;
-    bench.send_as(&[(String::new(), with(&order("cyd", 1), "sequence", json!(0)))]).await;
+    bench.send_as(&[("cyd".into(), with(&order("cyd", 1), "sequence", json!(0)))]).await;
     worker.ended(4).await;
     bench.send(&[order("ada", 1)]).await;
     bench.finished(3).await;
     worker.stop().await;
-    lines.read()
+    let written = lines.0.lock().unwrap().clone();
+    String::from_utf8(written).unwrap()
+}
+
+fn parsed(log: &str) -> Vec<Value> {
+    log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
 }
 
 fn entries(line: &Value, field: &str) -> Vec<(String, String)> {
@@ -68,7 +67,7 @@ fn inner(line: &Value, field: &str) -> Value {
 
 #[tokio::test]
 async fn every_step_is_a_line() {
-    let lines = run("info,millrace::history=trace").await;
+    let lines = parsed(&run(HISTORY, Ordering::Gapless).await);
     let lines: Vec<&Value> = lines.iter().filter(|line| line["target"] == "millrace::history").collect();
     let of = |event: &'static str| lines.iter().copied().filter(move |line| line["event"] == event);
     for line in &lines {
@@ -126,7 +125,28 @@ async fn every_step_is_a_line() {
 
 #[tokio::test]
 async fn there_is_none_unless_it_is_switched_on() {
-    let lines = run("debug").await;
+    let lines = parsed(&run("debug", Ordering::Gapless).await);
     assert!(lines.iter().any(|line| line["target"] == "millrace::engine::record"), "the subscriber hears nothing");
     assert!(lines.iter().all(|line| line["target"] != "millrace::history"));
+}
+
+/// What one of the two calls a line, the other reads as one.
+#[tokio::test]
+async fn the_checker_reads_it() {
+    for ordering in [Ordering::Gapless, Ordering::Fifo] {
+        let log = run(HISTORY, ordering).await;
+        let report = history::of_log(&log);
+        assert_eq!(
+            (&report["rules"]["5"]["checked"], &report["rules"]["5"]["count"]),
+            (&json!(5), &json!(0)),
+            "{report}"
+        );
+        assert_eq!(report["guards"]["redelivered"]["count"], 1, "{report}");
+        let early = u64::from(ordering == Ordering::Gapless);
+        assert_eq!(report["guards"]["unparked"]["count"], early, "{report}");
+        // Without what it was told, it knew nothing to be durable.
+        let deaf: String =
+            log.lines().filter(|line| !line.contains("\"wrote\"")).map(|line| format!("{line}\n")).collect();
+        assert_eq!(history::of_log(&deaf)["rules"]["5"]["count"], 5);
+    }
 }
