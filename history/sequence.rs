@@ -84,7 +84,10 @@ fn in_order(rule: &mut Rule, source: &Source, line: &mut Line, ordering: Orderin
             last = (asked.place, id);
         }
         if ordering == Ordering::Gapless && asked.sequence != Some(*position) {
-            rule.broken(format_args!("{id}: its position is {position}, and its sequence {:?}", asked.sequence));
+            rule.broken(format_args!(
+                "{id}: its position is {position}, and its sequence {}",
+                asked.sequence.unwrap_or(0)
+            ));
         }
     }
     last.0
