@@ -22,10 +22,12 @@ mod appender;
 mod calls;
 mod committer;
 mod guard;
+mod history;
 mod parcel;
 mod record;
 
 use guard::Guard;
+use history::History;
 use parcel::Handle;
 use record::Record;
 
@@ -115,6 +117,7 @@ impl<I: Inbox, K: Locks, L: Ledger, B: Backlog> Engine<I, K, L, B> {
         let running = Running {
             core: Core::new(self.settings.clone(), self.seed),
             record: Record::new(self.role, &self.settings, self.status.clone()),
+            history: History::new(self.role),
             started: Instant::now(),
             calls: JoinSet::new(),
             tasks,
@@ -131,6 +134,8 @@ struct Running<I, K, L, B> {
     engine: Engine<I, K, L, B>,
     core: Core<Handle>,
     record: Record,
+    /// None where nobody reads it.
+    history: Option<History>,
     started: Instant,
     calls: JoinSet<()>,
     /// Committers and appenders.
@@ -176,6 +181,9 @@ impl<I: Inbox, K: Locks, L: Ledger, B: Backlog> Running<I, K, L, B> {
                 _ = publish.tick() => {
                     self.engine.pulse.beat();
                     self.record.publish(&self.core);
+                    if let Some(history) = &mut self.history {
+                        history.routed(&self.core.snapshot().route);
+                    }
                 }
                 () = until(wake_at) => self.take(Input::Wake),
                 Some(ended) = self.calls.join_next() => ended?,
@@ -186,6 +194,9 @@ impl<I: Inbox, K: Locks, L: Ledger, B: Backlog> Running<I, K, L, B> {
 
     fn take(&mut self, input: Input<Handle>) {
         self.record.happened(&input);
+        if let Some(history) = &mut self.history {
+            history.happened(&input);
+        }
         self.core.handle(Time::at(self.started.elapsed()), input);
     }
 
@@ -193,6 +204,9 @@ impl<I: Inbox, K: Locks, L: Ledger, B: Backlog> Running<I, K, L, B> {
     fn act(&mut self) -> Option<Report> {
         while let Some(action) = self.core.poll() {
             self.record.does(&action);
+            if let Some(history) = &mut self.history {
+                history.does(&action);
+            }
             let engine = &self.engine;
             let inbox = engine.inbox.clone();
             match action {

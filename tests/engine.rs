@@ -13,6 +13,7 @@ mod duplicates;
 mod early;
 mod effects;
 mod effects_broken;
+mod history;
 mod ledger_away;
 mod locks_away;
 mod locks_elsewhere;
