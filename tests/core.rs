@@ -1,5 +1,6 @@
 //! The pure core: simulated against strict stand-ins, and fed by hand. No tokio, no server, no clock.
 
 mod directed;
+mod queue;
 mod sim;
 mod simulation;

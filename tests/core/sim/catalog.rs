@@ -32,7 +32,7 @@ pub struct Parcel {
     pub receipt: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Catalog {
     pub ordering: Ordering,
     pub entries: Vec<Entry>,
@@ -108,7 +108,8 @@ impl Catalog {
         }
     }
 
-    fn contest(&mut self, entries: &[usize]) {
+    /// Says that the second claims what the first has, and sends it.
+    pub fn contest(&mut self, entries: &[usize]) {
         self.sending.push(entries[1]);
         for &entry in entries {
             let Entry { customer, id, sequence, .. } = self.entries[entry].clone();
@@ -121,7 +122,8 @@ impl Catalog {
         }
     }
 
-    fn add(&mut self, customer: Option<CustomerId>, id: &str, content: u8, sequence: Rank) -> usize {
+    /// An entry; the same `id` with another `content` is another one.
+    pub fn add(&mut self, customer: Option<CustomerId>, id: &str, content: u8, sequence: Rank) -> usize {
         let mut digest = [content; 32];
         digest[1] = u8::try_from(id.len()).unwrap();
         if let Some(customer) = &customer {
