@@ -27,13 +27,13 @@ const RATIO_MIN: f64 = 1_000.0;
 #[derive(Parser)]
 struct Asked {
     /// How many seeds.
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// The first one.
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// Only gapless, fifo or none.
-    #[arg(long)]
+    /// Only this one.
+    #[arg(long, value_parser = ["gapless", "fifo", "none"])]
     ordering: Option<String>,
     /// Only with or without maintenance windows.
     #[arg(long, value_parser = ["with", "without"])]
