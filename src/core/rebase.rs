@@ -23,6 +23,9 @@ impl<P: Clone> Core<P> {
         }
         self.begun.fill(Time::ZERO);
         self.pace = self.settings.pace.map(Pace::new);
+        if self.slots.iter().all(Option::is_none) {
+            self.turn = 0;
+        }
         self.sweep_at = self.sweep_at.from(now);
         self.gaps_at = self.gaps_at.from(now);
         self.stumbles = (0, self.stumbles.1.from(now));

@@ -4,9 +4,14 @@
 pub mod backlog;
 pub mod catalog;
 pub mod chance;
+pub mod end;
+pub mod faults;
 pub mod ledger;
 pub mod locks;
+pub mod plan;
+pub mod proof;
 pub mod sqs;
+pub mod tally;
 pub mod world;
 
 use std::time::Duration;

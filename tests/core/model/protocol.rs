@@ -176,7 +176,7 @@ impl Protocol {
             drain: None,
             messages: vec![Message::Visible; self.sqs.messages.len()],
             ledger,
-            backlog: Part::new(Backlog::new()),
+            backlog: Part::new(Backlog { lease: Some(0), ..Backlog::new() }),
             ghosts: Vec::new(),
             operators: Vec::new(),
             repaired: false,

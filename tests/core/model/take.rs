@@ -13,13 +13,14 @@ use millrace::window::{Begin, End as EndWindow, GateView, Next, Notice};
 
 use super::super::sim::catalog::Parcel;
 use super::super::sim::chance::Chance;
-use super::super::sim::ledger::{Ledger, Pass, Runs, error};
-use super::super::sim::world::{customers, fail};
+use super::super::sim::ledger::{Ledger, Pass, error};
+use super::super::sim::world::write::{customers, fail};
 use super::offer::worker;
 use super::protocol::{Action, End, Protocol, Who};
 use super::state::{Command, Ghost, Message, Operator, Part, State, Worker};
 
 type Parked = BTreeMap<(CustomerId, Rank), Parcel>;
+type Runs = [(CustomerId, Vec<(Rank, Parcel)>)];
 
 impl Protocol {
     pub fn take(&self, state: &mut State, action: &Action) {
@@ -34,7 +35,7 @@ impl Protocol {
             Action::Expire(message) | Action::Redeliver(message) => state.messages[*message] = Message::Visible,
             Action::Ghost(index) => match state.ghosts.remove(*index) {
                 Ghost::Write(pass, work) => {
-                    self.execute(state, pass, work, false);
+                    self.execute(state, pass, &work, false);
                 }
                 Ghost::Append(work) => {
                     self.append(state, &work);
@@ -69,8 +70,9 @@ impl Protocol {
                 state.operators.remove(*index);
             }
             Action::Retry(name) => {
+                let mut catalog = self.catalog(state).clone();
+                state.ledger.change(|ledger| ledger.retry(name, &mut catalog));
                 state.repaired = true;
-                state.ledger.change(|ledger| ledger.retry(name));
             }
             Action::Skip(name) => state.ledger.change(|ledger| ledger.skip(name)),
         }
@@ -109,7 +111,7 @@ impl Protocol {
         });
         let written = match end {
             End::Done | End::OldSnapshot => {
-                let written = self.execute(state, pass, work.clone(), end == End::OldSnapshot);
+                let written = self.execute(state, pass, &work, end == End::OldSnapshot);
                 let definite = matches!(&written, Written::Commit(Ok(_)))
                     || matches!(&written, Written::Commit(Err(error)) if matches!(error.class, ErrorClass::Fault | ErrorClass::Taken));
                 if definite && let Work::Commit { runs, .. } = &work {
@@ -131,10 +133,10 @@ impl Protocol {
     }
 
     /// A statement of the ledger, at once.
-    fn execute(&self, state: &mut State, pass: Pass, work: Work<Parcel>, old_snapshot: bool) -> Written<Parcel> {
+    fn execute(&self, state: &mut State, pass: Pass, work: &Work<Parcel>, old_snapshot: bool) -> Written<Parcel> {
         let catalog = self.catalog(state);
         let copies = state.ledger.get().parked.clone();
-        let runs = if let Work::Commit { runs, .. } = &work { runs.clone() } else { Vec::new() };
+        let runs = if let Work::Commit { runs, .. } = work { runs.clone() } else { Vec::new() };
         let mut ledger = state.ledger.clone();
         let mut written = ledger.change(|ledger| ledger.execute(pass, work, (catalog, &self.sqs), &mut Chance::new(0)));
         if old_snapshot && let Written::Commit(Ok(verdicts)) = &mut written {

@@ -108,7 +108,8 @@ impl Catalog {
         }
     }
 
-    fn contest(&mut self, entries: &[usize]) {
+    /// Says that the second claims what the first has, and sends it.
+    pub fn contest(&mut self, entries: &[usize]) {
         self.sending.push(entries[1]);
         for &entry in entries {
             let Entry { customer, id, sequence, .. } = self.entries[entry].clone();
@@ -121,6 +122,7 @@ impl Catalog {
         }
     }
 
+    /// An entry; the same `id` with another `content` is another one.
     pub fn add(&mut self, customer: Option<CustomerId>, id: &str, content: u8, sequence: Rank) -> usize {
         let mut digest = [content; 32];
         digest[1] = u8::try_from(id.len()).unwrap();

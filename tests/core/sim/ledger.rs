@@ -5,7 +5,7 @@ mod commit;
 mod execute;
 mod gate;
 
-pub use commit::{Runs, error};
+pub use commit::error;
 pub use gate::{LedgerGate, Pass};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +34,8 @@ pub struct Ledger {
     /// "Blocked" is told before "behind": the promise leaves it open.
     pub blocked_first: bool,
     pub faults: bool,
+    /// How often, where `faults` come.
+    pub rates: Rates,
     pub customers: BTreeMap<CustomerId, Customer>,
     pub orders: BTreeMap<EntryId, (CustomerId, Digest)>,
     pub tombstones: BTreeSet<(EntryId, Digest)>,
@@ -42,6 +44,17 @@ pub struct Ledger {
     /// Rows that a statement holds which nobody waits for any more.
     pub held_rows: BTreeSet<CustomerId>,
     pub commits: usize,
+    /// How often a commit left the parked copy of its order behind.
+    pub unseen: usize,
+}
+
+/// Of a thousand cases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Rates {
+    /// A customer's row is locked.
+    pub locked: usize,
+    /// A commit does not see the parked copy of its order.
+    pub unseen: usize,
 }
 
 impl Ledger {
@@ -51,6 +64,7 @@ impl Ledger {
             gate: LedgerGate::new(),
             blocked_first,
             faults: true,
+            rates: Rates { locked: 20, unseen: 50 },
             customers: BTreeMap::new(),
             orders: BTreeMap::new(),
             tombstones: BTreeSet::new(),
@@ -58,6 +72,7 @@ impl Ledger {
             quarantine: BTreeMap::new(),
             held_rows: BTreeSet::new(),
             commits: 0,
+            unseen: 0,
         }
     }
 
@@ -80,8 +95,13 @@ impl Ledger {
 
     /// Whether it waits for a person, or another content of it does and blocks its customer.
     fn quarantined_as(&self, id: &EntryId, digest: Digest) -> bool {
-        self.quarantine.contains_key(&(id.clone(), digest))
-            || self.customers.values().any(|customer| customer.blocked_by.as_ref().is_some_and(|(_, by, _)| by == id))
+        self.quarantine.contains_key(&(id.clone(), digest)) || self.blocks_elsewhere(id, digest)
+    }
+
+    /// Whether another content of it blocks its customer.
+    fn blocks_elsewhere(&self, id: &EntryId, digest: Digest) -> bool {
+        let mut heads = self.customers.values().filter_map(|customer| customer.blocked_by.as_ref());
+        heads.any(|(_, by, other)| by == id && *other != digest)
     }
 
     /// Whether the ledger has it: the message may be deleted (I3).
@@ -108,7 +128,7 @@ impl Ledger {
         let locked: BTreeSet<CustomerId> = orders
             .iter()
             .filter_map(|parcel| catalog.entry(*parcel).customer.clone())
-            .filter(|customer| self.held_rows.contains(customer) || (self.faults && chance.permille(30)))
+            .filter(|customer| self.held_rows.contains(customer) || (self.faults && chance.permille(self.rates.locked)))
             .collect();
         self.gate.check(pass, false);
         orders.iter().map(|parcel| self.park_one(*parcel, catalog, &locked)).collect()
@@ -261,7 +281,9 @@ impl Ledger {
             let blocked_by = Some((Parcel { receipt: 0, ..parcel }, entry.id.clone(), entry.digest));
             self.customers.entry(name).or_default().blocked_by = blocked_by;
         }
-        assert!(known || !self.has_end(&entry.id, entry.digest), "an order at its end is in quarantine: {entry:?}");
+        // (Another content may have been parked when it was looked up, and meanwhile somebody committed it.)
+        let late = kind == CaseKind::Conflict && entry.contested;
+        assert!(known || late || !self.has_end(&entry.id, entry.digest), "at its end, and in quarantine: {entry:?}");
         if let Some(there) =
             self.parked_as(catalog, &entry.id).filter(|there| catalog.entry(*there).digest == entry.digest)
         {
@@ -315,34 +337,42 @@ impl Ledger {
         (ready, gaps)
     }
 
-    /// A person decides about a blocked customer: repairs and retries its order, or skips it.
-    pub fn decide(&mut self, name: &CustomerId, catalog: &mut Catalog, chance: &mut Chance) {
-        let Some(parcel) = self.decidable(name) else { return };
-        if !catalog.entries[parcel.entry].malformed && chance.permille(500) {
-            catalog.entries[parcel.entry].poison = false;
-            self.retry(name);
-        } else {
-            self.skip(name);
-        }
-    }
-
     /// What blocks the customer, if a decision about it would pass the gate.
     pub fn decidable(&self, name: &CustomerId) -> Option<Parcel> {
         let blocked_by = self.customers.get(name)?.blocked_by.as_ref()?;
         (self.gate.read(Pass::Live) != Gate::Closed).then_some(blocked_by.0)
     }
 
-    /// The order that blocks the customer is to be tried again: it is parked.
-    pub fn retry(&mut self, name: &CustomerId) {
-        let Some((parcel, id, digest)) = self.customers.get_mut(name).and_then(|c| c.blocked_by.take()) else { return };
+    /// A person decides about a blocked customer, if it is one: true where its order is repaired and retried, false
+    /// where it is skipped.
+    pub fn decide(&mut self, name: &CustomerId, catalog: &mut Catalog, chance: &mut Chance) -> Option<bool> {
+        self.decidable(name)?;
+        let retried = chance.permille(500) && self.retry(name, catalog);
+        if !retried {
+            self.skip(name);
+        }
+        Some(retried)
+    }
+
+    /// Repairs the order that blocks a customer, and puts it back into its line. Refused for what is no order, and where
+    /// its name stands for another content by now.
+    pub fn retry(&mut self, name: &CustomerId, catalog: &mut Catalog) -> bool {
+        let Some((parcel, id, digest)) = self.released(name) else { return false };
+        let other = self.parked_as(catalog, &id).is_some_and(|other| catalog.entry(other).digest != digest);
+        if catalog.entries[parcel.entry].malformed || other || self.orders.contains_key(&id) {
+            self.customers.get_mut(name).unwrap().blocked_by = Some((parcel, id, digest));
+            return false;
+        }
+        catalog.entries[parcel.entry].poison = false;
         self.quarantine.remove(&(id, digest));
         self.parked.insert((name.clone(), parcel.rank), parcel);
         self.customers.get_mut(name).unwrap().parked += 1;
+        true
     }
 
-    /// The place of the order that blocks the customer stays empty.
+    /// Gives the place of the order that blocks a customer to a tombstone.
     pub fn skip(&mut self, name: &CustomerId) {
-        let Some((parcel, id, digest)) = self.customers.get_mut(name).and_then(|c| c.blocked_by.take()) else { return };
+        let Some((parcel, id, digest)) = self.released(name) else { return };
         self.unpark(name, parcel.rank);
         self.quarantine.remove(&(id.clone(), digest));
         self.tombstones.insert((id.clone(), digest));
@@ -350,5 +380,13 @@ impl Ledger {
         customer.last += 1;
         customer.mark = customer.mark.max(parcel.rank);
         customer.line.push(id);
+    }
+
+    /// What blocked a customer, and does not any more.
+    fn released(&mut self, name: &CustomerId) -> Option<(Parcel, EntryId, Digest)> {
+        if self.gate.read(Pass::Live) == Gate::Closed {
+            return None;
+        }
+        self.customers.get_mut(name)?.blocked_by.take()
     }
 }

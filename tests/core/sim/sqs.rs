@@ -9,13 +9,24 @@ use millrace::order::{CustomerId, Ordering, Rank};
 
 use super::catalog::{Catalog, Parcel};
 use super::chance::Chance;
+use super::faults::Faults;
+use super::ms;
+use super::tally::Kind;
+
+/// For so long the same deduplication id is accepted and not stored (five minutes of a real queue).
+pub const DEDUPLICATION: Duration = ms(300);
 
 #[derive(Debug)]
 pub struct Message {
     pub entry: usize,
     pub rank: Rank,
     group: Option<CustomerId>,
+    /// Where it stands in a standard queue.
+    turn: usize,
     visible_at: Time,
+    /// When it was received last, and how often.
+    received: (Time, u32),
+    /// The newest handle; 0 when it is lost.
     receipt: u64,
     pub deleted: bool,
 }
@@ -24,19 +35,37 @@ pub struct Message {
 pub struct Sqs {
     ordering: Ordering,
     timeout: Duration,
+    /// The longest invisibility from a receive, however often it is extended (12 hours of a real queue).
+    invisible_max: Duration,
     pub messages: Vec<Message>,
+    next_turn: usize,
     receipts: BTreeMap<u64, usize>,
-    /// Whether it misbehaves.
-    pub faults: bool,
+    /// When each deduplication id was first accepted.
+    sent: BTreeMap<usize, Time>,
 }
 
 impl Sqs {
-    pub fn new(ordering: Ordering, timeout: Duration) -> Self {
-        Self { ordering, timeout, messages: Vec::new(), receipts: BTreeMap::new(), faults: true }
+    pub fn new(ordering: Ordering, timeout: Duration, invisible_max: Duration) -> Self {
+        Self {
+            ordering,
+            timeout,
+            invisible_max,
+            messages: Vec::new(),
+            next_turn: 0,
+            receipts: BTreeMap::new(),
+            sent: BTreeMap::new(),
+        }
     }
 
-    pub fn send(&mut self, entry: usize, catalog: &Catalog) {
+    /// Accepts a message; `name` is its deduplication id, which outlives the message.
+    pub fn send(&mut self, entry: usize, name: usize, now: Time, catalog: &Catalog, faults: &mut Faults) {
         let what = &catalog.entries[entry];
+        let fifo = self.ordering == Ordering::Fifo;
+        if fifo && self.sent.get(&name).is_some_and(|first| now.since(*first) < DEDUPLICATION) {
+            faults.tally.note(Kind::Deduplicated);
+            return;
+        }
+        self.sent.insert(name, now);
         let rank = match self.ordering {
             Ordering::Gapless if what.malformed => 0,
             Ordering::Gapless => what.sequence,
@@ -44,21 +73,40 @@ impl Sqs {
             Ordering::Fifo => (1 << 70) + 256 * self.messages.len() as Rank,
             Ordering::None => 0,
         };
-        let group = (self.ordering == Ordering::Fifo).then(|| what.customer.clone()).flatten();
-        self.messages.push(Message { entry, rank, group, visible_at: Time::ZERO, receipt: 0, deleted: false });
+        self.next_turn += 1;
+        self.messages.push(Message {
+            entry,
+            rank,
+            group: fifo.then(|| what.customer.clone()).flatten(),
+            turn: self.next_turn,
+            visible_at: Time::ZERO,
+            received: (Time::ZERO, 0),
+            receipt: 0,
+            deleted: false,
+        });
     }
 
-    pub fn receive(&mut self, now: Time, max: u32, chance: &mut Chance) -> Vec<Parcel> {
-        let mut chosen = self.available(now, chance);
+    pub fn receive(&mut self, now: Time, max: u32, (faults, chance): (&mut Faults, &mut Chance)) -> Vec<Parcel> {
+        let mut chosen = self.available(now, (&mut *faults, &mut *chance));
         chosen.truncate(chance.between(1, max as usize));
+        let standard = self.ordering != Ordering::Fifo;
         let mut parcels = Vec::new();
         for index in chosen {
             let receipt = self.receipts.len() as u64 + 1;
             self.receipts.insert(receipt, index);
-            let twice = self.ordering != Ordering::Fifo && self.faults && chance.permille(10);
+            let twice = standard && faults.strike(Kind::Duplicated, chance);
             let message = &mut self.messages[index];
             message.receipt = receipt;
             message.visible_at = if twice { now } else { now.after(self.timeout) };
+            message.received = (now, message.received.1 + 1);
+            if message.received.1 > 1 {
+                faults.tally.note(Kind::Redelivered);
+            }
+            if standard && message.received.1 >= 3 {
+                faults.tally.note(Kind::BackOfQueue);
+                self.next_turn += 1;
+                message.turn = self.next_turn;
+            }
             parcels.push(Parcel { entry: message.entry, rank: message.rank, receipt });
         }
         parcels
@@ -66,18 +114,17 @@ impl Sqs {
 
     /// What may be received now. In a group nothing passes an earlier message that is in flight; whole rows of a group
     /// may come in one receive.
-    fn available(&self, now: Time, chance: &mut Chance) -> Vec<usize> {
+    fn available(&self, now: Time, (faults, chance): (&mut Faults, &mut Chance)) -> Vec<usize> {
         let visible = |message: &Message| !message.deleted && message.visible_at <= now;
         if self.ordering != Ordering::Fifo {
-            let mut found: Vec<usize> = Vec::new();
+            let mut found: Vec<(usize, usize)> = Vec::new();
             for (index, message) in self.messages.iter().enumerate() {
-                // Rarely a deleted message comes again.
-                if visible(message) || (self.faults && message.deleted && chance.permille(1)) {
-                    found.push(index);
+                if visible(message) || (message.deleted && faults.strike(Kind::Undeleted, chance)) {
+                    found.push((message.turn + chance.below(faults.disorder + 1), index));
                 }
             }
-            chance.shuffle(&mut found);
-            return found;
+            found.sort_unstable();
+            return found.into_iter().map(|(_, index)| index).collect();
         }
         let mut groups: BTreeMap<Option<&CustomerId>, Vec<usize>> = BTreeMap::new();
         let mut closed: Vec<Option<&CustomerId>> = Vec::new();
@@ -97,33 +144,61 @@ impl Sqs {
         groups.concat()
     }
 
-    /// Deletes; returns the message when this really did.
-    pub fn delete(&mut self, receipt: u64, now: Time, chance: &mut Chance) -> (Settled, Option<usize>) {
-        let index = self.receipts[&receipt];
-        let fifo = self.ordering == Ordering::Fifo;
-        let message = &mut self.messages[index];
-        if message.deleted {
-            return (Settled::Done, None);
-        }
-        if self.faults && chance.permille(30) {
-            return (Settled::Again("try again".into()), None);
-        }
-        let stale = message.receipt != receipt || (fifo && message.visible_at <= now);
-        if stale && (fifo || chance.permille(500)) {
-            let answer = if fifo { Settled::Gone("stale".into()) } else { Settled::Done };
-            return (answer, None);
-        }
-        message.deleted = true;
-        (Settled::Done, Some(index))
+    /// Whether a receive could bring anything.
+    pub fn has_visible(&self, now: Time) -> bool {
+        self.messages.iter().any(|message| message.deleted || message.visible_at <= now)
     }
 
-    pub fn set_visibility(&mut self, receipt: u64, timeout: Duration, now: Time, chance: &mut Chance) -> Settled {
+    /// Deletes, or not.
+    pub fn delete(&mut self, receipt: u64, now: Time, (faults, chance): (&mut Faults, &mut Chance)) -> Settled {
+        let fifo = self.ordering == Ordering::Fifo;
+        let message = &mut self.messages[self.receipts[&receipt]];
+        if message.deleted {
+            return Settled::Done;
+        }
+        if faults.strike(Kind::DeleteAgain, chance) {
+            return Settled::Again("try again".into());
+        }
+        let stale = message.receipt != receipt || (fifo && message.visible_at <= now);
+        if stale {
+            faults.tally.note(Kind::StaleHandle);
+            if fifo {
+                return Settled::Gone("stale".into());
+            }
+            // It says so, and may have done it or not.
+            message.deleted = chance.permille(500);
+            return Settled::Done;
+        }
+        if faults.strike(Kind::DeleteGone, chance) {
+            message.receipt = 0;
+            return Settled::Gone("the handle is lost".into());
+        }
+        message.deleted = true;
+        Settled::Done
+    }
+
+    pub fn set_visibility(
+        &mut self,
+        receipt: u64,
+        timeout: Duration,
+        now: Time,
+        (faults, chance): (&mut Faults, &mut Chance),
+    ) -> Settled {
         let message = &mut self.messages[self.receipts[&receipt]];
         if message.deleted || message.receipt != receipt || message.visible_at <= now {
+            faults.tally.note(Kind::StaleHandle);
             return Settled::Gone("not in flight".into());
         }
-        if self.faults && chance.permille(30) {
+        if now.after(timeout) > message.received.0.after(self.invisible_max) {
+            faults.tally.note(Kind::HeldTooLong);
+            return Settled::Gone("beyond the longest invisibility".into());
+        }
+        if faults.strike(Kind::VisibilityAgain, chance) {
             return Settled::Again("try again".into());
+        }
+        if faults.strike(Kind::VisibilityGone, chance) {
+            message.receipt = 0;
+            return Settled::Gone("the handle is lost".into());
         }
         message.visible_at = now.after(timeout);
         Settled::Done

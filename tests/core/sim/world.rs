@@ -1,109 +1,37 @@
 //! One run: up to three cores over one SQS, one set of locks and one ledger; weather; crashes; and the properties.
 
 mod calls;
+mod count;
+pub mod effect;
+mod event;
+mod guard;
 mod instance;
+mod pause;
 mod spool;
 mod weather;
 mod window;
-mod write;
+pub mod write;
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::time::Duration;
 
-use millrace::core::{Action, Core, Input, LockCall, Settings, SpoolWork, Time, Work};
-use millrace::order::{CustomerId, Ordering, Rank};
-use millrace::window::Epoch;
+use millrace::core::{Action, Core, Input, Settings, Time};
+use millrace::inbox::InboxErrorClass;
 
 use super::at;
 use super::backlog::{Backlog, DrainInbox};
 use super::catalog::{Catalog, Parcel};
 use super::chance::Chance;
-use super::ledger::{Ledger, Pass};
+use super::faults::Faults;
+use super::ledger::{Ledger, Rates};
 use super::locks::Locks;
-use super::sqs::Sqs;
-use instance::Instance;
+use super::plan::Plan;
+use super::sqs::{DEDUPLICATION, Sqs};
+use super::tally::Kind;
+use effect::Effects;
+pub use event::{Event, Zombie};
+pub use instance::Instance;
 use window::Operator;
-pub use write::{customers, fail};
-
-/// What is drawn for a run.
-#[derive(Debug, Clone)]
-#[allow(clippy::struct_excessive_bools, reason = "each is drawn by itself")]
-pub struct Plan {
-    pub seed: u64,
-    pub ordering: Ordering,
-    pub instances: usize,
-    pub customers: usize,
-    pub orders: usize,
-    pub planted: bool,
-    pub faults: bool,
-    /// Windows come and go.
-    pub windows: bool,
-    /// The workers know a backlog.
-    pub backlog: bool,
-}
-
-#[derive(Debug)]
-pub enum Event {
-    Send(usize),
-    Storm,
-    Poll {
-        boot: u64,
-        poll: u64,
-        max: u32,
-        until: Time,
-    },
-    Delete {
-        boot: u64,
-        call: u64,
-        payloads: Vec<Parcel>,
-    },
-    SetVisibility {
-        boot: u64,
-        call: u64,
-        payloads: Vec<Parcel>,
-        timeout: Duration,
-    },
-    Lock {
-        boot: u64,
-        call: LockCall,
-        customers: Vec<CustomerId>,
-    },
-    Write {
-        boot: u64,
-        slot: usize,
-        work: Work<Parcel>,
-    },
-    Spool {
-        boot: u64,
-        slot: usize,
-        work: SpoolWork<Parcel>,
-    },
-    /// An append that nobody waits for any more.
-    LateAppend {
-        epoch: Epoch,
-        orders: Vec<(Rank, Parcel)>,
-    },
-    /// Somebody begins or ends a window.
-    Window,
-    /// An operator's command goes on.
-    Operate(u64),
-    /// The loop that looks after the drain.
-    Tend,
-    Zombie(usize),
-    Answer {
-        boot: u64,
-        input: Input<Parcel>,
-    },
-}
-
-/// A statement that nobody waits for any more.
-#[derive(Debug)]
-pub struct Zombie {
-    work: Work<Parcel>,
-    pass: Pass,
-    rows: Vec<CustomerId>,
-}
 
 #[derive(Debug)]
 pub struct World {
@@ -116,12 +44,15 @@ pub struct World {
     pub locks: Locks,
     pub ledger: Ledger,
     pub backlog: Backlog,
+    /// Which faults come, and how often each came.
+    pub faults: Faults,
+    pub effects: Effects,
     /// What each drain has in memory.
     drains: BTreeMap<u64, DrainInbox>,
-    /// How many drains there were.
-    pub drained: usize,
     operators: BTreeMap<u64, Operator>,
     next_operator: u64,
+    /// Somebody ends the window, and tries again until it is over.
+    ending: bool,
     /// Since when the backlog takes no orders, and under which turn.
     sealing: Option<(u64, Time)>,
     pub instances: Vec<Instance>,
@@ -129,48 +60,82 @@ pub struct World {
     next_event: u64,
     next_boot: u64,
     zombies: BTreeMap<usize, Zombie>,
-    /// Whether faults still come.
-    pub faults: bool,
+    /// Since when no faults come.
+    calm_since: Time,
     /// The end of the run: whoever stops is not replaced.
     pub closing: bool,
     ledger_away_until: Time,
     ledger_broken_until: Time,
+    ledger_read_only_until: Time,
     locks_away_until: Time,
     sqs_away_until: Time,
+    sqs_away: InboxErrorClass,
     backlog_away_until: Time,
     backlog_broken_until: Time,
+    /// Everything is told as it happens.
+    pub told: bool,
     pub trace: u64,
     pub steps: usize,
 }
 
 impl World {
-    pub fn new(plan: Plan, settings: Settings) -> Self {
+    /// A world of chance.
+    pub fn new(plan: Plan) -> Self {
         let mut chance = Chance::new(plan.seed);
         let catalog = Catalog::draw(plan.ordering, plan.customers, plan.orders, plan.planted, &mut chance);
+        let mut world = Self::bare(plan, catalog, chance);
+        if world.plan.faults {
+            let belongs = |kind: Kind| kind.belongs(world.plan.ordering, world.plan.windows);
+            world.faults = Faults::draw(belongs, &mut world.chance);
+            world.ledger.faults = true;
+            world.ledger.rates =
+                Rates { locked: world.faults.rate(Kind::RowsLocked), unseen: world.faults.rate(Kind::CopyUnseen) };
+            world.event(at(10), Event::Storm);
+        }
+        let mut send_at = Time::ZERO;
+        for (name, entry) in world.catalog.sending.clone().into_iter().enumerate() {
+            send_at = send_at.after(world.chance.millis(0, 15));
+            world.event(send_at, Event::Send(entry, name));
+        }
+        if world.plan.windows {
+            world.event(at(20), Event::Window);
+        }
+        world.start();
+        world
+    }
+
+    /// A world in which nothing happens that is not asked for, before the workers are started.
+    pub fn bare(plan: Plan, catalog: Catalog, mut chance: Chance) -> Self {
+        let settings = plan.settings();
         let mut world = Self {
             now: Time::ZERO,
-            sqs: Sqs::new(plan.ordering, settings.visibility_timeout),
+            sqs: Sqs::new(plan.ordering, settings.visibility_timeout, settings.hold_max + plan.invisible_more),
             locks: Locks::new(settings.lease),
             ledger: Ledger::new(plan.ordering, chance.permille(500)),
             backlog: Backlog::new(),
+            faults: Faults::none(),
+            effects: Effects::default(),
             drains: BTreeMap::new(),
-            drained: 0,
             operators: BTreeMap::new(),
             next_operator: 0,
+            ending: false,
             sealing: None,
             instances: Vec::new(),
             events: BTreeMap::new(),
             next_event: 0,
             next_boot: 1,
             zombies: BTreeMap::new(),
-            faults: plan.faults,
+            calm_since: Time::ZERO,
             closing: false,
             ledger_away_until: Time::ZERO,
             ledger_broken_until: Time::ZERO,
+            ledger_read_only_until: Time::ZERO,
             locks_away_until: Time::ZERO,
             sqs_away_until: Time::ZERO,
+            sqs_away: InboxErrorClass::Away,
             backlog_away_until: Time::ZERO,
             backlog_broken_until: Time::ZERO,
+            told: false,
             trace: 0,
             steps: 0,
             catalog,
@@ -178,32 +143,26 @@ impl World {
             chance,
             plan,
         };
-        world.set_faults(world.plan.faults);
-        let mut send_at = Time::ZERO;
-        for entry in world.catalog.sending.clone() {
-            send_at = send_at.after(world.chance.millis(0, 15));
-            world.event(send_at, Event::Send(entry));
-        }
-        if world.faults {
-            world.event(at(10), Event::Storm);
-        }
+        world.ledger.faults = false;
         if world.plan.windows {
-            world.event(at(20), Event::Window);
             world.event(at(1), Event::Tend);
-        }
-        for _ in 0..world.plan.instances {
-            world.boot();
         }
         world
     }
 
-    pub fn set_faults(&mut self, faults: bool) {
-        self.faults = faults;
-        self.sqs.faults = faults;
-        self.ledger.faults = faults;
+    /// Starts the workers.
+    pub fn start(&mut self) {
+        for _ in 0..self.plan.instances {
+            self.boot();
+        }
     }
 
-    fn event(&mut self, at: Time, event: Event) {
+    /// Whether this fault comes now.
+    fn strikes(&mut self, kind: Kind) -> bool {
+        self.faults.strike(kind, &mut self.chance)
+    }
+
+    pub fn event(&mut self, at: Time, event: Event) {
         self.next_event += 1;
         self.events.insert((at.max(self.now), self.next_event), event);
     }
@@ -214,7 +173,7 @@ impl World {
     }
 
     /// Starts an instance.
-    pub fn boot(&mut self) {
+    fn boot(&mut self) {
         let boot = self.next_boot;
         self.next_boot += 1;
         let mut settings = self.settings.clone();
@@ -241,7 +200,17 @@ impl World {
         self.trace.hash(&mut hasher);
         while let Some(action) = self.instances[index].core.poll() {
             action.hash(&mut hasher);
-            self.act(index, action);
+            if self.told {
+                eprintln!("{:?} {boot} wants {action:?}", self.now);
+            }
+            self.counts(boot, &action);
+            let asks = name_of(&action).is_none_or(|name| self.effects.asked(name) > 0);
+            if asks {
+                self.act(index, action);
+            }
+            if self.falls() {
+                return;
+            }
         }
         self.trace = hasher.finish();
         let instance = &self.instances[index];
@@ -310,7 +279,8 @@ impl World {
         let stranded = stranded.count() as u64;
         // A call that failed may have been carried out, so there may be less at risk than reported, but not more.
         assert!(late || stranded <= at_risk, "{stranded} stranded, {at_risk} reported at risk");
-        assert!(self.faults || late || at_risk == 0 || instance.had_faults, "{at_risk} at risk without a fault");
+        let weather = self.faults.on || instance.stopping < Some(self.calm_since);
+        assert!(weather || late || at_risk == 0 || instance.had_faults, "{at_risk} at risk without a fault");
         if !self.closing {
             self.boot();
         }
@@ -321,6 +291,7 @@ impl World {
         self.steps += 1;
         let event = self.events.first_key_value().map(|(key, _)| key.0);
         let wake = (0..self.instances.len())
+            .filter(|i| self.instances[*i].pause.is_none())
             .filter_map(|i| {
                 let at = self.instances[i].core.wake_at()?;
                 Some((self.instances[i].started.after(at.since(Time::ZERO)), self.instances[i].boot))
@@ -331,6 +302,9 @@ impl World {
             (Some(at), wake) if wake.is_none_or(|(wake, _)| at <= wake) => {
                 self.now = at;
                 let (_, event) = self.events.pop_first().unwrap();
+                if self.told {
+                    eprintln!("{at:?} {event:?}");
+                }
                 self.happen(event);
             }
             (_, Some((at, boot))) => {
@@ -349,29 +323,62 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Send(entry) => self.sqs.send(entry, &self.catalog),
+            Event::Send(entry, name) => self.sends(entry, name),
             Event::Storm => self.storm(),
             Event::Poll { boot, poll, max, until } => self.polled(boot, poll, max, until),
             Event::Delete { boot, call, payloads } => self.deletes(boot, call, &payloads),
             Event::SetVisibility { boot, call, payloads, timeout } => self.visible(boot, call, &payloads, timeout),
             Event::Lock { boot, call, customers } => self.locks_asked(boot, call, &customers),
             Event::Write { boot, slot, work } => self.writes(boot, slot, work),
+            Event::Check { boot, slot, work, check } => self.checks(boot, slot, work, check),
             Event::Spool { boot, slot, work } => self.spools(boot, slot, work),
             Event::LateAppend { epoch, orders } => {
                 self.backlog.append(epoch, &orders, &self.catalog);
             }
             Event::Window => self.window(),
+            Event::Begin => self.begin_window(),
+            Event::End => self.end_windows(),
             Event::Operate(id) => self.operates(id),
+            Event::Decide(name, retries) => self.decides(&name, retries),
             Event::Tend => self.tend(),
-            Event::Zombie(id) => {
-                self.lay_to_rest(id);
-            }
-            Event::Answer { boot, input } => {
-                if let Some(index) = self.index(boot) {
-                    self.instances[index].answered(&input);
-                    self.input(boot, input);
-                }
-            }
+            Event::Zombie(id) => self.lay_to_rest(id),
+            Event::Answer { boot, input } => self.answered(boot, input),
+            Event::Resume(boot) => self.resumes(boot),
+            Event::Terminate => self.stops_all(),
         }
+    }
+
+    fn sends(&mut self, entry: usize, name: usize) {
+        self.sqs.send(entry, name, self.now, &self.catalog, &mut self.faults);
+        // (A malformed message is named by SQS, so that sent again it would be another one.)
+        if !self.catalog.entries[entry].malformed && self.strikes(Kind::SendReplyLost) {
+            let window = usize::try_from(DEDUPLICATION.as_millis()).unwrap();
+            let again = self.soon(1, 2 * window);
+            self.event(again, Event::Send(entry, name));
+        }
+    }
+
+    fn answered(&mut self, boot: u64, input: Input<Parcel>) {
+        let Some(index) = self.index(boot) else { return };
+        if let Some(pause) = &mut self.instances[index].pause {
+            pause.waiting.push(input);
+            return;
+        }
+        self.instances[index].answered(&input);
+        self.input(boot, input);
+    }
+}
+
+/// What the shell is asked for, if anything leaves the process by it.
+fn name_of(action: &Action<Parcel>) -> Option<&'static str> {
+    match action {
+        Action::Receive { .. } => Some("receive"),
+        Action::Delete { .. } => Some("delete"),
+        Action::SetVisibility { .. } => Some("set visibility"),
+        Action::Lock { .. } => Some("lock"),
+        Action::Write { .. } => Some("write"),
+        Action::Spool { .. } => Some("spool"),
+        Action::Stop(_) => Some("stop"),
+        Action::Ended { .. } | Action::Unparked { .. } | Action::Quarantined { .. } | Action::Alarm(_) => None,
     }
 }

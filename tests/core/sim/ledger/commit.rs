@@ -32,7 +32,7 @@ impl Ledger {
         let mut verdicts = Vec::new();
         let mut plans: Vec<Plan> = Vec::new();
         for (name, orders) in runs {
-            let busy = self.held_rows.contains(name) || (self.faults && chance.permille(20));
+            let busy = self.held_rows.contains(name) || (self.faults && chance.permille(self.rates.locked));
             if !resolve && busy {
                 verdicts.push(Verdict::Locked);
                 continue;
@@ -164,8 +164,10 @@ impl Ledger {
             let ends = plan.iter().any(|parcel| catalog.entry(*parcel).id == entry.id)
                 || self.orders.contains_key(&entry.id)
                 || self.tombstones.iter().any(|(id, _)| *id == entry.id)
-                // A conflict blocks nobody.
-                || self.quarantine.get(&(entry.id.clone(), entry.digest)) == Some(&CaseKind::Conflict);
+                // A conflict blocks nobody, also before it is in quarantine: with another content that blocks its own
+                // customer, say.
+                || self.quarantine.get(&(entry.id.clone(), entry.digest)) == Some(&CaseKind::Conflict)
+                || self.blocks_elsewhere(&entry.id, entry.digest);
             assert!(ends || entry.customer.as_ref() != Some(name), "I8: {plan:?} passes {entry:?}");
         }
     }
@@ -176,8 +178,12 @@ impl Ledger {
             let place = (name.clone(), parcel.rank);
             let copy = self.parked.get(&place).is_some_and(|there| catalog.entry(*there).id == entry.id);
             // An old snapshot may not see the parked copy of its own order (protocol-v2, fact 7).
-            if copy && !(self.faults && chance.permille(50)) {
-                self.unpark(name, parcel.rank);
+            if copy {
+                if self.faults && chance.permille(self.rates.unseen) {
+                    self.unseen += 1;
+                } else {
+                    self.unpark(name, parcel.rank);
+                }
             }
             let customer = self.customers.entry(name.clone()).or_default();
             customer.last += 1;

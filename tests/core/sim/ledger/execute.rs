@@ -11,7 +11,7 @@ impl Ledger {
     pub fn execute(
         &mut self,
         pass: Pass,
-        work: Work<Parcel>,
+        work: &Work<Parcel>,
         (catalog, sqs): (&Catalog, &Sqs),
         chance: &mut Chance,
     ) -> Written<Parcel> {
@@ -21,17 +21,17 @@ impl Ledger {
         match work {
             Work::Probe => Written::Probe(Ok(self.gate.read(pass))),
             Work::Commit { runs, parked, resolve } => {
-                Written::Commit(self.commit(&runs, parked, resolve, pass, (catalog, sqs), chance))
+                Written::Commit(self.commit(runs, *parked, *resolve, pass, (catalog, sqs), chance))
             }
-            Work::Park(orders) => Written::Park(Ok(self.park(&parcels(&orders), pass, catalog, chance))),
-            Work::LookUp(orders) => Written::LookUp(Ok(self.look_up(&parcels(&orders), catalog))),
-            Work::Load { customers, limit } => Written::Load(Ok(self.load(&customers, limit, catalog))),
+            Work::Park(orders) => Written::Park(Ok(self.park(&parcels(orders), pass, catalog, chance))),
+            Work::LookUp(orders) => Written::LookUp(Ok(self.look_up(&parcels(orders), catalog))),
+            Work::Load { customers, limit } => Written::Load(Ok(self.load(customers, *limit, catalog))),
             Work::Quarantine { rank, payload, kind, blocks, .. } => {
-                let parcel = Parcel { rank, ..payload };
-                Written::Quarantine(Ok(self.quarantine(parcel, (kind, blocks), pass, catalog)))
+                let parcel = Parcel { rank: *rank, ..*payload };
+                Written::Quarantine(Ok(self.quarantine(parcel, (*kind, *blocks), pass, catalog)))
             }
             Work::Sweep { limit, gap_after } => {
-                let (ready, gaps) = self.sweep(limit, pass, catalog);
+                let (ready, gaps) = self.sweep(*limit, pass, catalog);
                 Written::Sweep(Ok((ready, gap_after.map(|_| gaps))))
             }
         }

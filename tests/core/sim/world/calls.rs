@@ -7,7 +7,17 @@ use millrace::inbox::{InboxError, InboxErrorClass, Settled};
 use millrace::locks::LocksAway;
 use millrace::order::CustomerId;
 
+use super::super::tally::Kind;
 use super::{Event, Parcel, World};
+
+/// How a call fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failure {
+    /// It was not carried out.
+    Call,
+    /// It was, and nobody hears of it.
+    Reply,
+}
 
 impl World {
     pub fn answer(&mut self, boot: u64, input: Input<Parcel>) {
@@ -15,12 +25,11 @@ impl World {
         self.event(when, Event::Answer { boot, input });
     }
 
-    /// Whether a call fails: before (`Some(false)`) or after it was carried out.
-    fn sqs_fails(&mut self) -> Option<bool> {
-        if self.now < self.sqs_away_until {
-            return Some(false);
+    fn sqs_fails(&mut self, reply_lost: Kind) -> Option<Failure> {
+        if self.now < self.sqs_away_until || self.strikes(Kind::CallLost) {
+            return Some(Failure::Call);
         }
-        (self.faults && self.chance.permille(20)).then(|| self.chance.permille(500))
+        self.strikes(reply_lost).then_some(Failure::Reply)
     }
 
     pub fn polled(&mut self, boot: u64, poll: u64, max: u32, until: Time) {
@@ -31,15 +40,23 @@ impl World {
             }
             return;
         }
-        let fails = self.sqs_fails();
         if dead && self.chance.permille(500) {
             return;
         }
-        if fails == Some(false) {
+        let fails = self.sqs_fails(Kind::ReceiveReplyLost);
+        if fails == Some(Failure::Call) {
             self.answer(boot, Input::Received { poll, result: Err(self.inbox_error()) });
             return;
         }
-        let parcels = self.sqs.receive(self.now, max, &mut self.chance);
+        let mut parcels = Vec::new();
+        if !self.strikes(Kind::ReceiveMisses) && self.sqs.has_visible(self.now) {
+            for _ in 0..self.effects.done("receive") {
+                parcels = self.sqs.receive(self.now, max, (&mut self.faults, &mut self.chance));
+            }
+            if self.falls() {
+                return;
+            }
+        }
         if parcels.is_empty() && self.now < until {
             let again = self.soon(5, 20);
             self.event(again, Event::Poll { boot, poll, max, until });
@@ -54,7 +71,7 @@ impl World {
     }
 
     fn inbox_error(&self) -> InboxError {
-        let class = if self.steps.is_multiple_of(2) { InboxErrorClass::Throttled } else { InboxErrorClass::Away };
+        let class = if self.now < self.sqs_away_until { self.sqs_away } else { InboxErrorClass::Away };
         InboxError { class, message: "no answer".into() }
     }
 
@@ -68,24 +85,22 @@ impl World {
         if self.is_drain(boot) {
             return self.removes(boot, call, payloads);
         }
-        let fails = self.sqs_fails();
-        let mut result = Err(self.inbox_error());
-        if fails != Some(false) {
-            let mut answers = Vec::new();
-            for parcel in payloads {
-                // I3: whatever is deleted is durable.
-                let durable = self.is_durable(parcel.entry);
-                assert!(durable, "I3: {:?} is deleted and nowhere", self.catalog.entry(*parcel));
-                let (answer, _) = self.sqs.delete(parcel.receipt, self.now, &mut self.chance);
-                answers.push(answer);
+        let fails = self.sqs_fails(Kind::DeleteReplyLost);
+        let mut answers = Vec::new();
+        for parcel in payloads.iter().filter(|_| fails != Some(Failure::Call)) {
+            // I3: whatever is deleted is durable.
+            let durable = self.is_durable(parcel.entry);
+            assert!(durable, "I3: {:?} is deleted and nowhere", self.catalog.entry(*parcel));
+            let mut answer = Settled::Done;
+            for _ in 0..self.effects.done("delete") {
+                answer = self.sqs.delete(parcel.receipt, self.now, (&mut self.faults, &mut self.chance));
             }
-            result = Ok(answers);
+            if self.falls() {
+                return;
+            }
+            answers.push(answer);
         }
-        if fails.is_some() {
-            self.hit(boot);
-            result = Err(self.inbox_error());
-        }
-        self.answer(boot, Input::Settled { call, result });
+        self.settles(boot, call, answers, fails);
     }
 
     pub fn visible(&mut self, boot: u64, call: u64, payloads: &[Parcel], timeout: Duration) {
@@ -93,18 +108,27 @@ impl World {
             assert!(timeout.is_zero(), "a row needs no heartbeat");
             return self.forgets(boot, call, payloads);
         }
-        let fails = self.sqs_fails();
-        let mut result = Err(self.inbox_error());
-        if fails != Some(false) {
-            let answers: Vec<Settled> = payloads
-                .iter()
-                .map(|parcel| self.sqs.set_visibility(parcel.receipt, timeout, self.now, &mut self.chance))
-                .collect();
-            if answers.iter().any(|answer| *answer != Settled::Done) {
-                self.hit(boot);
+        let fails = self.sqs_fails(Kind::VisibilityReplyLost);
+        let mut answers = Vec::new();
+        for parcel in payloads.iter().filter(|_| fails != Some(Failure::Call)) {
+            let mut answer = Settled::Done;
+            for _ in 0..self.effects.done("set visibility") {
+                let luck = (&mut self.faults, &mut self.chance);
+                answer = self.sqs.set_visibility(parcel.receipt, timeout, self.now, luck);
             }
-            result = Ok(answers);
+            if self.falls() {
+                return;
+            }
+            answers.push(answer);
         }
+        if answers.iter().any(|answer| *answer != Settled::Done) {
+            self.hit(boot);
+        }
+        self.settles(boot, call, answers, fails);
+    }
+
+    fn settles(&mut self, boot: u64, call: u64, answers: Vec<Settled>, fails: Option<Failure>) {
+        let mut result = Ok(answers);
         if fails.is_some() {
             self.hit(boot);
             result = Err(self.inbox_error());
@@ -120,14 +144,22 @@ impl World {
             self.answer(boot, Input::Locked { call, result });
             return;
         }
-        if self.now < self.locks_away_until {
-            let result = Err(LocksAway("no answer".into()));
-            self.answer(boot, Input::Locked { call, result });
-            return;
+        let mut result = Err(LocksAway("no answer".into()));
+        if self.now >= self.locks_away_until && !self.strikes(Kind::LockCallLost) {
+            let mut granted = Vec::new();
+            for _ in 0..self.effects.done("lock") {
+                let luck = (&mut self.faults, &mut self.chance);
+                granted = self.locks.call(call, boot, customers, self.now, luck);
+            }
+            if self.falls() {
+                return;
+            }
+            if !self.strikes(Kind::LockReplyLost) {
+                result = Ok(granted);
+            }
         }
-        let granted = self.locks.call(call, boot, customers, self.now);
-        let lost = self.faults && self.chance.permille(10);
-        let result = if lost { Err(LocksAway("no answer".into())) } else { Ok(granted) };
-        self.answer(boot, Input::Locked { call, result });
+        let late = self.strikes(Kind::LockLate);
+        let when = if late { self.soon(10, 900) } else { self.soon(0, 8) };
+        self.event(when, Event::Answer { boot, input: Input::Locked { call, result } });
     }
 }

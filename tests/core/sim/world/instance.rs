@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use millrace::core::{Action, Core, Input, Report, Route, Settings, SpoolWork, Time, Work, Written};
-use millrace::ledger::ErrorClass;
+use millrace::ledger::{ErrorClass, LedgerError};
 use millrace::order::CustomerId;
 use millrace::outcome::Outcome;
 
@@ -11,6 +11,16 @@ use super::super::backlog::Backlog;
 use super::super::catalog::{Catalog, Parcel};
 use super::super::ledger::Ledger;
 use super::write::customers;
+
+/// It stands still.
+#[derive(Debug)]
+pub struct Pause {
+    pub since: Time,
+    /// Its clock stands still too.
+    pub clock_stops: bool,
+    /// What was answered meanwhile.
+    pub waiting: Vec<Input<Parcel>>,
+}
 
 #[derive(Debug)]
 pub struct Instance {
@@ -25,10 +35,13 @@ pub struct Instance {
     pub deliveries: BTreeMap<u64, Option<Outcome>>,
     /// What it had given up before it was asked to stop.
     pub given_up: BTreeSet<u64>,
+    pub pause: Option<Pause>,
+    /// The committers whose connection was looked over.
+    pub sessions: BTreeSet<usize>,
     settings: Settings,
     /// The jobs of the committers, with the time at which they were given.
     slots: BTreeMap<usize, (Time, Work<Parcel>)>,
-    appenders: BTreeSet<usize>,
+    appenders: BTreeMap<usize, SpoolWork<Parcel>>,
     polls: BTreeSet<u64>,
     calls: BTreeMap<u64, bool>,
     /// Customers of commits with an unknown outcome, and when these were sent.
@@ -47,9 +60,11 @@ impl Instance {
             had_faults: false,
             deliveries: BTreeMap::new(),
             given_up: BTreeSet::new(),
+            pause: None,
+            sessions: BTreeSet::new(),
             settings,
             slots: BTreeMap::new(),
-            appenders: BTreeSet::new(),
+            appenders: BTreeMap::new(),
             polls: BTreeSet::new(),
             calls: BTreeMap::new(),
             frozen: BTreeMap::new(),
@@ -110,7 +125,8 @@ impl Instance {
                 self.report = Some(*report);
             }
             Action::Spool { slot, work } => {
-                assert!(*slot < self.settings.appenders && self.appenders.insert(*slot), "two jobs for one appender");
+                let before = self.appenders.insert(*slot, work.clone());
+                assert!(*slot < self.settings.appenders && before.is_none(), "two jobs for one appender");
                 if let SpoolWork::Append { orders, .. } = work {
                     assert!(self.is_spooling(), "an append although the route is another: {orders:?}");
                     assert!((1..=self.settings.append_max).contains(&orders.len()), "{orders:?}");
@@ -126,6 +142,16 @@ impl Instance {
         assert!((1..=self.settings.call_max).contains(&payloads.len()), "{payloads:?}");
         let different: BTreeSet<u64> = payloads.iter().map(|parcel| parcel.receipt).collect();
         assert_eq!(different.len(), payloads.len(), "a handle twice in one call");
+    }
+
+    /// What a committer is doing.
+    pub fn job(&self, slot: usize) -> &Work<Parcel> {
+        &self.slots[&slot].1
+    }
+
+    /// What an appender is doing.
+    pub fn spool_job(&self, slot: usize) -> &SpoolWork<Parcel> {
+        &self.appenders[&slot]
     }
 
     fn is_spooling(&self) -> bool {
@@ -168,6 +194,9 @@ impl Instance {
             }
             Input::Wrote { slot, written } => {
                 let (sent, work) = self.slots.remove(slot).expect("an answer to no job");
+                if error_of(written).is_some_and(|error| error.class.spends_session()) {
+                    self.sessions.remove(slot);
+                }
                 if let (Work::Commit { runs, .. }, Written::Commit(result)) = (work, written) {
                     let names = runs.into_iter().map(|(name, _)| name);
                     match result.as_ref().map_err(|error| error.class) {
@@ -181,7 +210,9 @@ impl Instance {
                     }
                 }
             }
-            Input::Spooled { slot, .. } => assert!(self.appenders.remove(slot), "an answer to no job"),
+            Input::Spooled { slot, .. } => {
+                self.appenders.remove(slot).expect("an answer to no job");
+            }
             Input::Wake | Input::Locked { .. } | Input::Shutdown => {}
         }
     }
@@ -197,5 +228,17 @@ impl Instance {
         assert!(self.calls.len() - deletes <= 2 * settings.calls_max, "I12: visibility calls");
         let open = self.deliveries.values().filter(|end| end.is_none()).count();
         assert!(open <= snapshot.messages, "{open} deliveries without an end, {} held", snapshot.messages);
+    }
+}
+
+fn error_of(written: &Written<Parcel>) -> Option<&LedgerError> {
+    match written {
+        Written::Probe(result) => result.as_ref().err(),
+        Written::Commit(result) => result.as_ref().err(),
+        Written::Park(result) => result.as_ref().err(),
+        Written::LookUp(result) => result.as_ref().err(),
+        Written::Load(result) => result.as_ref().err(),
+        Written::Quarantine(result) => result.as_ref().err(),
+        Written::Sweep(result) => result.as_ref().err(),
     }
 }

@@ -1,9 +1,10 @@
 //! The backlog, as the shell would use it: appends of live workers, reads and removals of a drain.
 
 use millrace::backlog::{BacklogError, ErrorClass};
-use millrace::core::{Input, SpoolWork, Spooled, Time};
+use millrace::core::{Appended, Input, SpoolWork, Spooled, Time};
 use millrace::inbox::{InboxError, InboxErrorClass, Settled};
 
+use super::super::tally::Kind;
 use super::{Event, Parcel, World};
 
 impl World {
@@ -13,41 +14,52 @@ impl World {
             return;
         }
         let failure = self.backlog_fails();
-        let executed = match failure {
-            None => true,
-            Some(ErrorClass::Away) if self.faults && self.now >= self.backlog_away_until => self.chance.permille(400),
-            Some(_) => false,
-        };
-        let spooled = match (work, failure) {
-            (SpoolWork::Look, Some(class)) => Spooled::Look(Err(error(class))),
-            (SpoolWork::Look, None) => Spooled::Look(Ok(self.backlog.accepts())),
-            (SpoolWork::Append { epoch, orders }, failure) => {
-                if !executed && failure == Some(ErrorClass::Away) && self.chance.permille(300) {
+        let spooled = match work {
+            SpoolWork::Look => Spooled::Look(match failure {
+                Some((class, _)) => Err(error(class)),
+                None => Ok(self.backlog.accepts()),
+            }),
+            SpoolWork::Append { epoch, orders } => {
+                let mut answer = None;
+                if failure.is_none_or(|(_, executed)| executed) {
+                    for _ in 0..self.effects.done("append") {
+                        answer = Some(self.backlog.append(epoch, &orders, &self.catalog));
+                    }
+                    if self.falls() {
+                        return;
+                    }
+                } else if self.faults.on && self.chance.permille(300) {
                     // It is still on its way.
+                    self.faults.tally.note(Kind::AppendRuns);
                     let when = self.soon(1, 300);
-                    self.event(when, Event::LateAppend { epoch, orders: orders.clone() });
+                    self.event(when, Event::LateAppend { epoch, orders });
                 }
-                let answer = executed.then(|| self.backlog.append(epoch, &orders, &self.catalog));
-                Spooled::Append(match (answer, failure) {
-                    (_, Some(class)) => Err(error(class)),
-                    (Some(answer), None) => Ok(answer),
-                    (None, None) => unreachable!("what does not fail is executed"),
+                if matches!(answer, Some(Appended::Refused(_))) {
+                    self.faults.tally.note(Kind::AppendRefused);
+                }
+                Spooled::Append(match failure {
+                    Some((class, _)) => Err(error(class)),
+                    None => Ok(answer.expect("what does not fail is carried out")),
                 })
             }
         };
-        let late = self.faults && self.chance.permille(60);
+        let late = self.strikes(Kind::BacklogLate);
         let when = if late { self.soon(5, 400) } else { self.soon(0, 5) };
         self.event(when, Event::Answer { boot, input: Input::Spooled { slot, spooled } });
     }
 
-    fn backlog_fails(&mut self) -> Option<ErrorClass> {
+    /// How a call fails, and whether it is carried out all the same.
+    fn backlog_fails(&mut self) -> Option<(ErrorClass, bool)> {
         if self.now < self.backlog_away_until {
-            return Some(ErrorClass::Away);
+            return Some((ErrorClass::Away, false));
         }
         if self.now < self.backlog_broken_until {
-            return Some(ErrorClass::Broken);
+            return Some((ErrorClass::Broken, false));
         }
-        (self.faults && self.chance.permille(40)).then_some(ErrorClass::Away)
+        if self.strikes(Kind::BacklogCallLost) {
+            return Some((ErrorClass::Away, false));
+        }
+        self.strikes(Kind::BacklogReplyLost).then_some((ErrorClass::Away, true))
     }
 
     /// A read of a drain.
@@ -69,23 +81,28 @@ impl World {
 
     /// A drain removes rows.
     pub fn removes(&mut self, boot: u64, call: u64, payloads: &[Parcel]) {
-        let fails = self.backlog_fails().is_some();
-        let result = if fails && self.chance.permille(500) {
-            Err(away())
-        } else {
-            for parcel in payloads {
-                let durable = self.ledger.has(&self.catalog, parcel.entry);
-                assert!(durable, "I6: {:?} is removed and nowhere", self.catalog.entry(*parcel));
-                let row = self.drains[&boot].row(parcel.receipt);
-                self.backlog.rows.remove(&row);
+        let failure = self.backlog_fails();
+        if failure.is_none_or(|(_, executed)| executed) {
+            if self.effects.done("remove") > 0 {
+                for parcel in payloads {
+                    let durable = self.ledger.has(&self.catalog, parcel.entry);
+                    assert!(durable, "I6: {:?} is removed and nowhere", self.catalog.entry(*parcel));
+                    if self.backlog.rows.remove(&self.drains[&boot].row(parcel.receipt)).is_some() {
+                        self.faults.tally.note(Kind::Removed);
+                    }
+                }
             }
-            if fails { Err(away()) } else { Ok(vec![Settled::Done; payloads.len()]) }
-        };
-        if result.is_ok() {
+            if self.falls() {
+                return;
+            }
+        }
+        let mut result = Err(away());
+        if failure.is_none() {
             let inbox = self.drains.get_mut(&boot).expect("a drain has an inbox");
             for parcel in payloads {
                 inbox.removed(parcel.receipt);
             }
+            result = Ok(vec![Settled::Done; payloads.len()]);
         }
         self.answer(boot, Input::Settled { call, result });
     }

@@ -1,5 +1,7 @@
 //! Operators, who take the steps of a window over what they read a while ago, and the loop that keeps drains running.
 
+use std::time::Duration;
+
 use millrace::core::{Core, Input, PaceSettings, Settings};
 use millrace::ledger::Gate;
 use millrace::window::{Begin, End, GateView, Next, Phase, PhaseView, Step};
@@ -7,8 +9,12 @@ use millrace::window::{Begin, End, GateView, Next, Phase, PhaseView, Step};
 use super::super::backlog::DrainInbox;
 use super::super::ledger::Pass;
 use super::super::ms;
+use super::super::tally::Kind;
 use super::instance::Instance;
 use super::{Event, World};
+
+/// How long a drain keeps its lease without renewing it.
+const DRAIN_LEASE: Duration = ms(200);
 
 /// A command at work. It may die anywhere, and another one is run then.
 #[derive(Debug)]
@@ -18,6 +24,7 @@ pub struct Operator {
     phase: Option<PhaseView>,
 }
 
+/// What an operator runs, and how far it is.
 #[derive(Debug, Clone, Copy)]
 enum Command {
     ToBegin,
@@ -36,7 +43,7 @@ enum Turn {
 impl World {
     /// Somebody begins or ends a window.
     pub fn window(&mut self) {
-        if !self.faults {
+        if !self.faults.on {
             return;
         }
         let next = self.soon(20, 500);
@@ -56,23 +63,34 @@ impl World {
         self.event(when, Event::Operate(id));
     }
 
+    pub fn begin_window(&mut self) {
+        self.operate(Command::ToBegin);
+    }
+
     /// The window is ended for good.
     pub fn end_windows(&mut self) {
+        self.ending = true;
         self.operate(Command::ToEnd);
     }
 
     /// One thing that a command does: a look at one of the stores, or a step.
     pub fn operates(&mut self, id: u64) {
         let Some(operator) = self.operators.remove(&id) else { return };
-        if self.faults && self.chance.permille(60) {
+        if self.strikes(Kind::OperatorDied) {
             return;
         }
+        let again = match operator.command {
+            Command::ToBegin | Command::Begin(_) => Command::ToBegin,
+            Command::ToEnd | Command::End(_) => Command::ToEnd,
+        };
         let (operator, turn) = self.goes_on(operator);
-        if turn == Turn::On {
+        if self.effects.kills() {
+            self.operate(again);
+        } else if turn == Turn::On {
             self.operators.insert(id, operator);
             let when = self.soon(0, 25);
             self.event(when, Event::Operate(id));
-        } else if !self.faults && self.operators.is_empty() && !self.is_open() {
+        } else if self.ending && self.operators.is_empty() && !self.is_open() {
             self.operate(Command::ToEnd);
         }
     }
@@ -112,7 +130,10 @@ impl World {
             Next::Take(step) => self.takes(step),
             Next::Wait => {}
             Next::Done => {
-                if began && self.faults && self.chance.permille(400) {
+                if !began {
+                    self.faults.tally.note(Kind::Windows);
+                }
+                if began && self.strikes(Kind::ServerStopped) {
                     // What the window is for: the server is stopped. What it was doing is over by that.
                     self.rest_all(true);
                     self.ledger_away_until = self.soon(50, 900);
@@ -134,7 +155,7 @@ impl World {
     fn takes(&mut self, step: Step) {
         match step {
             Step::Announce(_) | Step::Close { .. } | Step::Grant(_) | Step::Reopen(_) => {
-                if self.now < self.ledger_away_until {
+                if self.now < self.ledger_away_until.max(self.ledger_read_only_until) {
                     return;
                 }
                 if !matches!(step, Step::Announce(_)) {
@@ -146,16 +167,23 @@ impl World {
                     // It waits for the writes in flight.
                     self.rest_all(true);
                 }
-                self.ledger.gate.step(step);
-            }
-            Step::StartSpooling(epoch) if self.faults && self.chance.permille(200) => {
-                if self.now >= self.backlog_away_until {
-                    self.backlog.announce_window(epoch);
+                for _ in 0..self.effects.done(name_of(step)) {
+                    self.ledger.gate.step(step);
                 }
             }
             Step::StartSpooling(_) | Step::AnnounceSeal { .. } | Step::Seal { .. } | Step::Sealed(_) => {
-                if self.now >= self.backlog_away_until {
-                    self.backlog.step(step);
+                if self.now < self.backlog_away_until {
+                    return;
+                }
+                if let Step::StartSpooling(epoch) = step
+                    && self.strikes(Kind::AnnouncerDied)
+                {
+                    return self.backlog.announce_window(epoch);
+                }
+                for _ in 0..self.effects.done(name_of(step)) {
+                    if self.backlog.step(step) && matches!(step, Step::Seal { .. }) {
+                        self.faults.tally.note(Kind::Seals);
+                    }
                 }
             }
         }
@@ -177,23 +205,38 @@ impl World {
             let over = view.phase == Phase::Sealed || self.drains[boot].epoch != view.epoch;
             let lost = self.backlog.lease != Some(*boot);
             // Sometimes nobody tells it in time, and it drains on through seal and reopen.
-            if (over || lost) && (!self.faults || self.chance.permille(300)) {
+            if (over || lost) && !self.strikes(Kind::DrainsOn) {
                 self.stops(*boot);
             }
         }
         self.take_seal_back(&view);
         let epoch = view.epoch;
-        let granted = self.now >= self.ledger_away_until && self.ledger.gate.read(Pass::Drain(epoch)) == Gate::Draining;
+        let reachable = self.now >= self.ledger_away_until.max(self.ledger_read_only_until);
+        let granted = reachable && self.ledger.gate.read(Pass::Drain(epoch)) == Gate::Draining;
         if view.phase == Phase::Sealed || !granted {
             return;
         }
         let alive = self.backlog.lease.is_some_and(|owner| {
-            drains.contains(&owner) && self.drains[&owner].epoch == epoch && !self.is_stopping(owner)
+            drains.contains(&owner)
+                && self.drains[&owner].epoch == epoch
+                && !self.is_stopping(owner)
+                && !self.lost_its_lease(owner)
         });
         // Now and then a lease is lost under a drain that works.
-        if !alive || (self.faults && self.chance.permille(15)) {
-            self.boot_drain(epoch);
+        if !alive || self.strikes(Kind::LeaseStolen) {
+            // Taken again by the same worker it is the same lease.
+            let taken = self.effects.done("lease") > 0;
+            if taken {
+                self.boot_drain(epoch);
+            }
+            self.falls();
         }
+    }
+
+    /// It stood still for longer than the lease lasts.
+    fn lost_its_lease(&self, boot: u64) -> bool {
+        let pause = self.index(boot).and_then(|index| self.instances[index].pause.as_ref());
+        pause.is_some_and(|pause| self.now.since(pause.since) > DRAIN_LEASE)
     }
 
     fn take_seal_back(&mut self, view: &PhaseView) {
@@ -204,11 +247,12 @@ impl World {
         let now = self.now;
         let (_, since) = *self.sealing.filter(|(turn, _)| *turn == view.turn).get_or_insert((view.turn, now));
         self.sealing = Some((view.turn, since));
-        let limit = if self.faults { ms(100) } else { ms(1_000) };
+        let limit = if self.faults.on { ms(100) } else { ms(1_000) };
         if now.since(since) >= limit
             && let Some(owner) = self.backlog.lease
+            && self.backlog.unseal(view.epoch, owner)
         {
-            self.backlog.unseal(view.epoch, owner);
+            self.faults.tally.note(Kind::Unseals);
         }
     }
 
@@ -226,9 +270,16 @@ impl World {
 
     pub fn stops(&mut self, boot: u64) {
         let now = self.now;
-        if let Some(index) = self.index(boot) {
+        // Who stands still is told later, or never.
+        if let Some(index) = self.index(boot).filter(|index| self.instances[*index].pause.is_none()) {
             self.instances[index].asked_to_stop(now);
             self.input(boot, Input::Shutdown);
+        }
+    }
+
+    pub fn stops_all(&mut self) {
+        for boot in self.instances.iter().map(|instance| instance.boot).collect::<Vec<_>>() {
+            self.stops(boot);
         }
     }
 
@@ -239,15 +290,9 @@ impl World {
         let core = Core::new(settings.clone(), self.chance.next());
         self.drains.insert(boot, DrainInbox::new(epoch));
         self.backlog.lease = Some(boot);
-        self.drained += 1;
+        self.faults.tally.note(Kind::Drains);
         self.instances.push(Instance::new(boot, core, self.now, settings));
         self.input(boot, Input::Wake);
-    }
-
-    /// SIGKILL, of a drain.
-    pub fn kill_drain(&mut self) {
-        let drains = &self.drains;
-        self.instances.retain(|instance| !drains.contains_key(&instance.boot));
     }
 
     /// Whether the ledger or the backlog has it (I3).
@@ -302,5 +347,18 @@ impl World {
             assert!(phase == Phase::Sealed && rows == 0, "I4: the gate is open beside {phase:?} with {rows} rows");
             assert_eq!(self.backlog.epoch, self.ledger.gate.epoch, "I4: sealed under another epoch");
         }
+    }
+}
+
+fn name_of(step: Step) -> &'static str {
+    match step {
+        Step::Announce(_) => "announce",
+        Step::Close { .. } => "close",
+        Step::StartSpooling(_) => "start spooling",
+        Step::Grant(_) => "grant",
+        Step::AnnounceSeal { .. } => "announce seal",
+        Step::Seal { .. } => "seal",
+        Step::Sealed(_) => "sealed",
+        Step::Reopen(_) => "reopen",
     }
 }

@@ -5,6 +5,8 @@ use millrace::ledger::{ErrorClass, LedgerError};
 use millrace::order::CustomerId;
 
 use super::super::ledger::{Pass, error};
+use super::super::tally::Kind;
+use super::guard::Check;
 use super::{Event, Parcel, World, Zombie};
 
 impl World {
@@ -13,20 +15,30 @@ impl World {
             // The connection died with its owner before the statement was sent.
             return;
         }
+        if self.connects(boot, slot) && self.now >= self.ledger_away_until {
+            return self.checks(boot, slot, work, Check::Phase);
+        }
         let pass = self.pass(boot);
-        let written = self.attempt((boot, pass), work);
-        let when = self.soon(0, 5);
-        self.event(when, Event::Answer { boot, input: Input::Wrote { slot, written } });
+        let mut written = None;
+        for _ in 0..self.effects.done(name_of(&work)) {
+            written = Some(self.attempt((boot, pass), &work));
+        }
+        if !self.falls()
+            && let Some(written) = written
+        {
+            let when = self.soon(0, 5);
+            self.event(when, Event::Answer { boot, input: Input::Wrote { slot, written } });
+        }
     }
 
-    fn attempt(&mut self, (boot, pass): (u64, Pass), work: Work<Parcel>) -> Written<Parcel> {
+    fn attempt(&mut self, (boot, pass): (u64, Pass), work: &Work<Parcel>) -> Written<Parcel> {
         if self.now < self.ledger_broken_until {
-            return fail(&work, error(ErrorClass::Broken, "42P01: a table is missing"));
+            return fail(work, error(ErrorClass::Broken, "42P01: a table is missing"));
         }
         if self.now < self.ledger_away_until {
-            return fail(&work, error(ErrorClass::Away, "connection refused"));
+            return fail(work, error(ErrorClass::Away, "connection refused"));
         }
-        if let Work::Commit { runs, resolve: true, .. } = &work {
+        if let Work::Commit { runs, resolve: true, .. } = work {
             let rows: Vec<CustomerId> = runs.iter().map(|(name, _)| name.clone()).collect();
             let holders: Vec<usize> = self
                 .zombies
@@ -35,38 +47,49 @@ impl World {
                 .map(|(id, _)| *id)
                 .collect();
             if !holders.is_empty() && self.chance.permille(300) {
-                return fail(&work, error(ErrorClass::Timeout, "55P03: lock timeout"));
+                return fail(work, error(ErrorClass::Timeout, "55P03: lock timeout"));
             }
             // It waited for the rows, so the first try is over by now.
             for id in holders {
                 self.lay_to_rest(id);
             }
         }
-        if self.faults {
-            let class = match self.chance.below(100) {
-                0..3 => ErrorClass::Retry,
-                3..6 => ErrorClass::Timeout,
-                6 => ErrorClass::Away,
-                7 if self.chance.permille(300) => ErrorClass::Unrecognised,
-                8..12 => ErrorClass::Unknown,
-                _ => return self.execute(pass, work),
-            };
-            if class == ErrorClass::Unknown {
-                self.loses_answer((boot, pass), &work);
-            }
-            return fail(&work, error(class, "as it happens"));
+        let reads = matches!(work, Work::Probe | Work::LookUp(_) | Work::Load { .. });
+        if self.now < self.ledger_read_only_until && !reads {
+            return fail(work, error(ErrorClass::Away, "25006: read-only"));
         }
-        self.execute(pass, work)
+        if let Some(class) = self.ledger_fails() {
+            if class == ErrorClass::Unknown {
+                self.loses_answer((boot, pass), work);
+            }
+            return fail(work, error(class, "as it happens"));
+        }
+        self.execute(pass, work, false)
+    }
+
+    fn ledger_fails(&mut self) -> Option<ErrorClass> {
+        let classes = [
+            (Kind::LedgerRetry, ErrorClass::Retry),
+            (Kind::LedgerTimeout, ErrorClass::Timeout),
+            (Kind::LedgerRefuses, ErrorClass::Away),
+            (Kind::LedgerUnrecognised, ErrorClass::Unrecognised),
+            (Kind::LedgerUnknown, ErrorClass::Unknown),
+        ];
+        classes.into_iter().find(|(kind, _)| self.strikes(*kind)).map(|(_, class)| class)
     }
 
     /// The connection breaks after sending: executed, not executed, or still running.
     fn loses_answer(&mut self, (boot, pass): (u64, Pass), work: &Work<Parcel>) {
         let runs = self.chance.below(3);
-        if runs == 0 || matches!(work, Work::Probe | Work::LookUp(_) | Work::Load { .. } | Work::Sweep { .. }) {
+        if matches!(work, Work::Probe | Work::LookUp(_) | Work::Load { .. } | Work::Sweep { .. }) {
+            return;
+        }
+        self.faults.tally.note([Kind::UnknownNotSent, Kind::UnknownDone, Kind::UnknownRuns][runs]);
+        if runs == 0 {
             return;
         }
         if runs == 1 {
-            self.execute(pass, work.clone());
+            self.execute(pass, work, false);
             return;
         }
         // Its rows may be locked already, or the statement may still be on its way.
@@ -91,12 +114,19 @@ impl World {
             self.ledger.held_rows.remove(row);
         }
         if self.chance.permille(700) {
-            self.execute(zombie.pass, zombie.work);
+            self.execute(zombie.pass, &zombie.work, true);
         }
     }
 
-    fn execute(&mut self, pass: Pass, work: Work<Parcel>) -> Written<Parcel> {
-        self.ledger.execute(pass, work, (&self.catalog, &self.sqs), &mut self.chance)
+    /// `late`: nobody waits for the answer any more.
+    fn execute(&mut self, pass: Pass, work: &Work<Parcel>, late: bool) -> Written<Parcel> {
+        let unseen = self.ledger.unseen;
+        let written = self.ledger.execute(pass, work, (&self.catalog, &self.sqs), &mut self.chance);
+        for _ in unseen..self.ledger.unseen {
+            self.faults.tally.note(Kind::CopyUnseen);
+        }
+        self.counts_written(pass, work, &written, late);
+        written
     }
 }
 
@@ -124,5 +154,17 @@ pub fn fail(work: &Work<Parcel>, error: LedgerError) -> Written<Parcel> {
         Work::Load { .. } => Written::Load(Err(error)),
         Work::Quarantine { .. } => Written::Quarantine(Err(error)),
         Work::Sweep { .. } => Written::Sweep(Err(error)),
+    }
+}
+
+fn name_of(work: &Work<Parcel>) -> &'static str {
+    match work {
+        Work::Probe => "probe",
+        Work::Commit { .. } => "commit",
+        Work::Park(_) => "park",
+        Work::LookUp(_) => "look up",
+        Work::Load { .. } => "load",
+        Work::Quarantine { .. } => "quarantine",
+        Work::Sweep { .. } => "sweep",
     }
 }
