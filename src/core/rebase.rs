@@ -7,9 +7,10 @@ use super::{Core, Pace};
 
 impl<P: Clone> Core<P> {
     /// Counts time from now on, and polls and calls from the oldest one on its way (its number becomes 0); forgets how
-    /// often in a row something failed, and what is counted for people only. With back-offs of zero a core does the same with and without it,
-    /// and two that do the same compare equal: a model checker, which lets any deadline fall due at any moment, comes
-    /// to an end by that.
+    /// often in a row something failed, and what is counted for people only; while nothing is written, the kinds of
+    /// work take their turns from the first one. But for that a core whose back-offs are zero does the same with and
+    /// without it, and two that do the same compare equal. So a model checker, which lets any deadline fall due at any
+    /// moment, comes to an end.
     pub fn rebase(&mut self) {
         let now = std::mem::replace(&mut self.now, Time::ZERO);
         self.deliveries.rebase(now);

@@ -18,9 +18,9 @@
 
 mod checks;
 mod offer;
-mod protocol;
+pub mod protocol;
 mod reach;
-mod state;
+pub mod state;
 mod take;
 
 use std::collections::BTreeMap;
@@ -124,29 +124,37 @@ impl Seen {
     }
 }
 
-/// Explores everything, and says how many states there are.
-fn explore(setup: Setup) -> (usize, BTreeMap<String, usize>) {
+/// What came of an exploration.
+#[derive(Debug)]
+pub struct Explored {
+    pub states: usize,
+    pub steps: usize,
+    pub depth: usize,
+    pub took: Duration,
+    pub seen: BTreeMap<String, usize>,
+}
+
+/// Explores everything. What does not hold is an error, with the way there.
+pub fn explore(setup: Setup) -> Result<Explored, String> {
     let begun = std::time::Instant::now();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let checker = Protocol::new(setup.clone()).checker().threads(threads).spawn_bfs().join();
+    let checker = Protocol::new(setup).checker().threads(threads).spawn_bfs().join();
     let model = checker.model();
-    let states = checker.unique_state_count();
-    let seen = std::mem::take(&mut model.seen.lock().unwrap().0);
-    println!("{setup:?}\n{states} states in {:?}, depth {}", begun.elapsed(), checker.max_depth());
-    for (what, count) in &seen {
-        println!("    {count:>9} {what}");
-    }
     if let Some(path) = checker.discovery("the invariants hold") {
-        panic!("{}", told(path));
+        return Err(told(path));
     }
-    checker.assert_any_discovery("everything is finished");
+    if checker.discovery("everything is finished").is_none() {
+        return Err("it never finishes".into());
+    }
     let stuck = model.edges.stuck();
     if !stuck.is_empty() {
         let first = model.init_states().remove(0);
         let way = model.edges.path(first.print, &stuck);
-        panic!("L4: {} states lead nowhere, such as\n{}", stuck.len(), told(walk(model, &way)));
+        return Err(format!("L4: {} states lead nowhere, such as\n{}", stuck.len(), told(walk(model, &way))));
     }
-    (states, seen)
+    let seen = std::mem::take(&mut model.seen.lock().unwrap().0);
+    let (states, steps, depth) = (checker.unique_state_count(), checker.state_count(), checker.max_depth());
+    Ok(Explored { states, steps, depth, took: begun.elapsed(), seen })
 }
 
 /// The way through these states.
@@ -177,7 +185,7 @@ fn told(path: Path<state::State, Action>) -> String {
 }
 
 /// One order, no window, every fault once.
-fn setup(ordering: Ordering, customers: &[usize]) -> Setup {
+pub fn setup(ordering: Ordering, customers: &[usize]) -> Setup {
     Setup {
         ordering,
         customers: customers.to_vec(),
@@ -193,95 +201,6 @@ fn setup(ordering: Ordering, customers: &[usize]) -> Setup {
 }
 
 /// The same with a window, whose `end` may be run again.
-fn window(ordering: Ordering, customers: &[usize]) -> Setup {
+pub fn window(ordering: Ordering, customers: &[usize]) -> Setup {
     Setup { begins: 1, operators: 1, ..setup(ordering, customers) }
-}
-
-/// Explores all of them; together they must have seen all of this.
-fn explore_all(setups: impl IntoIterator<Item = Setup>, seen: &[&str]) {
-    let mut all = BTreeMap::new();
-    let mut states = 0;
-    for setup in setups {
-        let (count, seen) = explore(setup);
-        states += count;
-        all.extend(seen);
-    }
-    println!("{states} states in all");
-    for what in seen {
-        assert!(all.keys().any(|name| name.starts_with(what)), "VOID: {what} never happened");
-    }
-}
-
-const FAULTS: &[&str] =
-    &["Crash", "Expire", "Redeliver", "Write Away", "Write LostAnswer", "Write Timeout", "Delete", "Ghost"];
-
-#[test]
-fn gapless() {
-    let setup = |poison| Setup { poison, ..setup(Ordering::Gapless, &[2]) };
-    let seen = ["ahead", "behind", "blocked", "park: Parked", "park: NotEarly", "found: Ended", "Retry", "Skip"];
-    explore_all([setup(false), setup(true)], &[&seen[..], FAULTS, &["Write OldSnapshot"]].concat());
-}
-
-#[test]
-fn fifo() {
-    let setup = |poison, customers: &[usize]| Setup { poison, ..setup(Ordering::Fifo, customers) };
-    let seen = ["behind", "blocked", "park: Parked", "found: Ended", "quarantine: Quarantined", "Retry", "Skip"];
-    explore_all([setup(false, &[2]), setup(true, &[2]), setup(true, &[3])], &[&seen[..], FAULTS].concat());
-}
-
-#[test]
-fn two_customers() {
-    let setup = |ordering| Setup { faults: 0, poison: true, ..setup(ordering, &[2, 1]) };
-    explore_all([setup(Ordering::Gapless), setup(Ordering::Fifo)], &["Retry", "Skip"]);
-}
-
-const WINDOW: &[&str] =
-    &["Append(Ok(All", "Append(Ok(Refused", "gate closed", "Read", "StartDrain", "StopDrain", "EndWindow", "Die"];
-
-#[test]
-fn a_window_with_faults() {
-    let setups = [window(Ordering::Gapless, &[1]), window(Ordering::Fifo, &[1])];
-    explore_all(setups, &[WINDOW, FAULTS, &["Spool LostAnswer", "Spool Away"]].concat());
-}
-
-#[test]
-fn a_window_over_several_orders() {
-    let window = |ordering, poison| Setup { faults: 0, poison, ..window(ordering, &[2]) };
-    let setups = [window(Ordering::Gapless, false), window(Ordering::Fifo, false), window(Ordering::Fifo, true)];
-    explore_all(setups, &[WINDOW, &["Retry", "Skip", "blocked"]].concat());
-}
-
-#[test]
-fn two_operators() {
-    let window = |ordering| Setup { faults: 0, operators: 2, unseals: 1, ..window(ordering, &[1]) };
-    let again = Setup { begins: 2, ..window(Ordering::Fifo) };
-    explore_all([window(Ordering::Gapless), window(Ordering::Fifo), again], &[WINDOW, &["Unseal"]].concat());
-}
-
-/// What takes longer: `scripts/prove model`.
-#[test]
-#[ignore = "takes an hour"]
-fn thoroughly() {
-    for ordering in [Ordering::Gapless, Ordering::Fifo] {
-        let twice = |setup: Setup| Setup { faults: 2, ..setup };
-        let poison = |setup: Setup| Setup { poison: true, ..setup };
-        let operators = |setup: Setup| Setup { operators: 2, unseals: 1, ..setup };
-        for setup in [
-            twice(setup(ordering, &[2])),
-            poison(setup(ordering, &[3])),
-            poison(twice(setup(ordering, &[2]))),
-            poison(setup(ordering, &[2, 1])),
-            Setup { committers: 2, ..setup(ordering, &[2]) },
-            twice(window(ordering, &[1])),
-            poison(window(ordering, &[1])),
-            window(ordering, &[2]),
-            Setup { faults: 0, ..window(ordering, &[1, 1]) },
-            Setup { faults: 0, ..poison(window(ordering, &[2])) },
-            operators(window(ordering, &[1])),
-            Setup { faults: 0, begins: 2, ..operators(poison(window(ordering, &[1]))) },
-            Setup { faults: 0, ..operators(window(ordering, &[2])) },
-        ] {
-            explore(setup);
-        }
-    }
 }

@@ -1,14 +1,16 @@
 //! The model: what may happen in a state, and what state it leads to.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
-use millrace::core::{Core, Settings};
+use millrace::core::{Core, Settings, Time};
 use millrace::order::{CustomerId, Ordering};
 use stateright::{Model, Property};
 
 use super::super::sim::backlog::Backlog;
 use super::super::sim::catalog::{Catalog, Parcel};
+use super::super::sim::faults::Faults;
 use super::super::sim::ledger::Ledger;
 use super::super::sim::sqs::Sqs;
 use super::reach::Edges;
@@ -36,6 +38,22 @@ pub struct Setup {
     /// How many messages one receive may bring.
     pub receive_max: usize,
     pub committers: usize,
+}
+
+impl fmt::Display for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let orders = self.customers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" + ");
+        write!(f, "{}, {orders} orders, {} faults", self.ordering, self.faults)?;
+        for (what, there) in [("poison", self.poison), ("two committers", self.committers == 2)] {
+            if there {
+                write!(f, ", {what}")?;
+            }
+        }
+        if self.begins > 0 {
+            write!(f, ", {} windows, {} operators, {} unseals", self.begins, self.operators, self.unseals)?;
+        }
+        Ok(())
+    }
 }
 
 /// What may go wrong.
@@ -148,9 +166,9 @@ impl Protocol {
             (catalog.entries[0].poison, catalog.entries[0].was_poison) = (true, true);
         }
         let settings = bounds(&setup);
-        let mut sqs = Sqs::new(setup.ordering, settings.visibility_timeout);
+        let mut sqs = Sqs::new(setup.ordering, settings.visibility_timeout, settings.hold_max);
         for entry in &catalog.sending {
-            sqs.send(*entry, &catalog);
+            sqs.send(*entry, *entry, Time::ZERO, &catalog, &mut Faults::none());
         }
         let mut repaired = catalog.clone();
         repaired.entries.iter_mut().for_each(|entry| entry.poison = false);
@@ -169,6 +187,9 @@ impl Protocol {
     }
 
     fn first(&self) -> State {
+        let mut backlog = Backlog::new();
+        // Whoever takes a seal back holds the lease then.
+        backlog.lease = Some(0);
         let ledger = Part::new(Ledger { faults: false, ..Ledger::new(self.setup.ordering, false) });
         let blank = Part::new(self.boot(None));
         let mut state = State {
@@ -176,7 +197,7 @@ impl Protocol {
             drain: None,
             messages: vec![Message::Visible; self.sqs.messages.len()],
             ledger,
-            backlog: Part::new(Backlog { lease: Some(0), ..Backlog::new() }),
+            backlog: Part::new(backlog),
             ghosts: Vec::new(),
             operators: Vec::new(),
             repaired: false,

@@ -1,0 +1,71 @@
+//! The model at the size that every change can wait for.
+
+use std::collections::BTreeMap;
+
+use millrace::order::Ordering;
+
+use super::model::protocol::Setup;
+use super::model::{Explored, explore, setup, window};
+
+/// Explores all of them; together they must have seen all of this.
+fn explore_all(setups: impl IntoIterator<Item = Setup>, seen: &[&str]) {
+    let mut all = BTreeMap::new();
+    let mut states = 0;
+    for setup in setups {
+        let explored = explore(setup.clone()).unwrap_or_else(|broken| panic!("{setup}\n{broken}"));
+        let Explored { states: count, steps, depth, took, .. } = &explored;
+        println!("{setup}: {count} states, {steps} steps, {depth} deep, {took:?}");
+        states += count;
+        all.extend(explored.seen);
+    }
+    println!("{states} states in all");
+    for what in seen {
+        assert!(all.keys().any(|name| name.starts_with(what)), "VOID: {what} never happened");
+    }
+}
+
+const FAULTS: &[&str] =
+    &["Crash", "Expire", "Redeliver", "Write Away", "Write LostAnswer", "Write Timeout", "Delete", "Ghost"];
+
+#[test]
+fn gapless() {
+    let setup = |poison| Setup { poison, ..setup(Ordering::Gapless, &[2]) };
+    let seen = ["ahead", "behind", "blocked", "park: Parked", "park: NotEarly", "found: Ended", "Retry", "Skip"];
+    explore_all([setup(false), setup(true)], &[&seen[..], FAULTS, &["Write OldSnapshot"]].concat());
+}
+
+#[test]
+fn fifo() {
+    let setup = |poison, customers: &[usize]| Setup { poison, ..setup(Ordering::Fifo, customers) };
+    let seen = ["behind", "blocked", "park: Parked", "found: Ended", "quarantine: Quarantined", "Retry", "Skip"];
+    explore_all([setup(false, &[2]), setup(true, &[2]), setup(true, &[3])], &[&seen[..], FAULTS].concat());
+}
+
+#[test]
+fn two_customers() {
+    let setup = |ordering| Setup { faults: 0, poison: true, ..setup(ordering, &[2, 1]) };
+    explore_all([setup(Ordering::Gapless), setup(Ordering::Fifo)], &["Retry", "Skip"]);
+}
+
+const WINDOW: &[&str] =
+    &["Append(Ok(All", "Append(Ok(Refused", "gate closed", "Read", "StartDrain", "StopDrain", "EndWindow", "Die"];
+
+#[test]
+fn a_window_with_faults() {
+    let setups = [window(Ordering::Gapless, &[1]), window(Ordering::Fifo, &[1])];
+    explore_all(setups, &[WINDOW, FAULTS, &["Spool LostAnswer", "Spool Away"]].concat());
+}
+
+#[test]
+fn a_window_over_several_orders() {
+    let calm = |setup: Setup| Setup { faults: 0, ..setup };
+    let poison = Setup { poison: true, ..window(Ordering::Fifo, &[1]) };
+    let setups = [window(Ordering::Gapless, &[2]), window(Ordering::Fifo, &[2]), poison];
+    explore_all(setups.map(calm), &[WINDOW, &["Retry", "Skip"]].concat());
+}
+
+#[test]
+fn two_operators() {
+    let window = |ordering| Setup { faults: 0, operators: 2, unseals: 1, ..window(ordering, &[1]) };
+    explore_all([window(Ordering::Gapless), window(Ordering::Fifo)], &[WINDOW, &["Unseal"]].concat());
+}
