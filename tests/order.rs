@@ -118,6 +118,14 @@ fn a_nul_character_is_refused_wherever_it_is() {
     let in_a_name = message().to_string().replacen('{', "{\"no\\u0000te\": 1, ", 1);
     assert_eq!(Order::decode(Ordering::Gapless, in_a_name).unwrap_err().0, Rejection::Nul);
     assert!(decode(&with("/note", json!("a\\u0000b"))).is_ok(), "a backslash and five characters are none");
+    // Found by damaged messages: half of a surrogate pair, in a field that is not ours.
+    for half in ["\\ud800", "\\uDBFF x", "\\udc00", "\\ud83d\\u0041"] {
+        let body = message().to_string().replacen('{', &format!("{{\"note\": \"{half}\", "), 1);
+        let (rejection, _) = Order::decode(Ordering::Gapless, body).unwrap_err();
+        assert!(matches!(rejection, Rejection::NotAnOrder(_)), "{half}: {rejection}");
+    }
+    let pair = message().to_string().replacen('{', "{\"note\": \"\\ud83d\\ude00\", ", 1);
+    assert!(Order::decode(Ordering::Gapless, pair).is_ok());
 }
 
 #[test]

@@ -144,9 +144,13 @@ pub(super) fn print(customer: &str, currency: &str, lines: &[Line]) -> Print {
     print
 }
 
-/// The sequence that a stored body names.
+/// The sequence that a stored body names. What else stands there, such as a number that fits nowhere, is not looked at.
 pub(super) fn sequence(body: &str) -> Option<u64> {
-    serde_json::from_str::<Value>(body).ok()?.get("sequence")?.as_u64()
+    #[derive(serde::Deserialize)]
+    struct Numbered {
+        sequence: Option<u64>,
+    }
+    serde_json::from_str::<Numbered>(body).ok()?.sequence
 }
 
 /// Reads a message by the published contract; `None` when it is no order.

@@ -7,9 +7,45 @@ use crate::mangle::Mangle;
 use crate::random::Random;
 
 const WORDS: &[&str] = &[
-    "[", "]", "[[", "]]", "=", "\"", "'''", "\"\"\"", "\n", "#", ".", ",", "inbox", "locks", "ledger", "backlog", "maintenance",
-    "queue_url", "url", "ordering", "gapless", "fifo", "true", "\"10s\"", "\"-1s\"", "\"1 year\"", "0", "-1", "1.5",
-    "18446744073709551616", "\"\"", "postgres://", "sqlite://", "redis://", "mysql://", "\u{0}", "{", "}", "\\u0000",
+    "[",
+    "]",
+    "[[",
+    "]]",
+    "=",
+    "\"",
+    "'''",
+    "\"\"\"",
+    "\n",
+    "#",
+    ".",
+    ",",
+    "inbox",
+    "locks",
+    "ledger",
+    "backlog",
+    "maintenance",
+    "queue_url",
+    "url",
+    "ordering",
+    "gapless",
+    "fifo",
+    "true",
+    "\"10s\"",
+    "\"-1s\"",
+    "\"1 year\"",
+    "0",
+    "-1",
+    "1.5",
+    "18446744073709551616",
+    "\"\"",
+    "postgres://",
+    "sqlite://",
+    "redis://",
+    "mysql://",
+    "\u{0}",
+    "{",
+    "}",
+    "\\u0000",
 ];
 
 /// The password of the corpus. No message may tell it.
@@ -56,11 +92,17 @@ fn damaged_settings_are_taken_or_refused_by_name() {
     assert!(taken > 300 && refused > 2_000, "VOID: {taken} taken, {refused} refused");
 }
 
-/// The corpus itself is taken.
+/// The corpus itself is taken, with what a file leaves to the environment.
 #[test]
 fn the_corpus_is_taken() {
+    let left = [
+        ("MILLRACE__INBOX__QUEUE_URL", "http://127.0.0.1:1/0/orders"),
+        ("MILLRACE__LEDGER__URL", "sqlite://orders.db"),
+        ("MILLRACE__BACKLOG__URL", "sqlite://backlog.db"),
+        ("MILLRACE__LOCKS__URL", "local:"),
+    ];
     for text in Mangle::of("config", WORDS).whole() {
-        let config: Config = load(text, &[]).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        let config: Config = load(text, &left).unwrap_or_else(|error| panic!("{error}\n{text}"));
         assert!(!config.ledger.url.is_empty());
     }
 }

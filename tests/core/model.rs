@@ -112,7 +112,9 @@ impl Seen {
                     });
                 }
             }
-            Written::Park(Ok(verdicts)) => verdicts.iter().for_each(|verdict| self.count(&format!("park: {verdict:?}"))),
+            Written::Park(Ok(verdicts)) => {
+                verdicts.iter().for_each(|verdict| self.count(&format!("park: {verdict:?}")))
+            }
             Written::LookUp(Ok(found)) => found.iter().for_each(|found| self.count(&format!("found: {found:?}"))),
             Written::Quarantine(Ok(verdict)) => self.count(&format!("quarantine: {verdict:?}")),
             _ => {}

@@ -1,7 +1,7 @@
 //! `config/order.schema.json` and the decoder judge every message alike.
 //!
 //! Written down as exceptions, because a schema cannot say them, or parsers of JSON differ: the size of the body, the
-//! total's overflow, NUL, a field twice in one object, integers written as `1.0`, `1e2` or `-0`, the last hours of
+//! total's overflow, NUL, half of a surrogate pair, a field twice in one object, integers written as `1.0`, `1e2` or `-0`, the last hours of
 //! the year 9999. The schema names them in its `$comment`.
 
 use std::cell::Cell;

@@ -10,8 +10,25 @@ use crate::random::Random;
 
 /// SQLite stores anything anywhere.
 const VALUES: &[&str] = &[
-    "NULL", "-1", "0", "1", "7", "9223372036854775807", "-9223372036854775808", "1.5", "9e999", "''", "'x'", "'a-1'", "'1'",
-    "X''", "X'00ff'", "'{\"sequence\":'", "'{\"sequence\":1e99}'", "char(0)", "printf('%.*c', 100000, 'x')",
+    "NULL",
+    "-1",
+    "0",
+    "1",
+    "7",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "1.5",
+    "9e999",
+    "''",
+    "'x'",
+    "'a-1'",
+    "'1'",
+    "X''",
+    "X'00ff'",
+    "'{\"sequence\":'",
+    "'{\"sequence\":1e99}'",
+    "char(0)",
+    "printf('%.*c', 100000, 'x')",
 ];
 
 /// Columns that verify judges: whatever else stands there is wrong.
@@ -53,7 +70,9 @@ async fn garbage_is_reported() {
     let (mut found, mut errors) = (0, 0);
     for round in 0..150 {
         let ledger = Ledger::fine().await;
-        for table in ["orders", "order_lines", "order_events", "tombstones", "customers", "parked_orders", "quarantined_orders"] {
+        for table in
+            ["orders", "order_lines", "order_events", "tombstones", "customers", "parked_orders", "quarantined_orders"]
+        {
             ledger.without_constraints(table).await;
         }
         let mut planted = Vec::new();

@@ -11,10 +11,8 @@ use super::state::{Message, Operator, State, Worker};
 
 impl Protocol {
     pub fn offer(&self, state: &State, actions: &mut Vec<Action>) {
-        let whos: Vec<Who> = [Who::Worker(0), Who::Worker(1)]
-            .into_iter()
-            .chain(state.drain.is_some().then_some(Who::Drain))
-            .collect();
+        let whos: Vec<Who> =
+            [Who::Worker(0), Who::Worker(1)].into_iter().chain(state.drain.is_some().then_some(Who::Drain)).collect();
         // A delete touches nothing but its message, whose order has its end: whether something else happens before it
         // makes no difference, except for faults of the delete itself, a crash, and a message that comes again.
         if let Some(who) = whos.iter().find(|who| !worker(state, **who).deletes.is_empty()) {

@@ -18,7 +18,11 @@ struct Graph {
 impl Edges {
     pub fn add(&self, from: u64, to: u64, fault: bool, finished: bool) {
         let mut graph = self.0.lock().unwrap();
-        if fault { graph.faults.push((from, to)) } else { graph.edges.push((from, to)) }
+        if fault {
+            graph.faults.push((from, to))
+        } else {
+            graph.edges.push((from, to))
+        }
         if finished {
             graph.finished.insert(to);
         }
@@ -27,8 +31,7 @@ impl Edges {
     /// States from which the finished state cannot be reached.
     pub fn stuck(&self) -> HashSet<u64> {
         let graph = self.0.lock().unwrap();
-        let all: HashSet<u64> =
-            graph.edges.iter().chain(&graph.faults).flat_map(|(from, to)| [*from, *to]).collect();
+        let all: HashSet<u64> = graph.edges.iter().chain(&graph.faults).flat_map(|(from, to)| [*from, *to]).collect();
         let mut before: HashMap<u64, Vec<u64>> = HashMap::new();
         for (from, to) in &graph.edges {
             before.entry(*to).or_default().push(*from);

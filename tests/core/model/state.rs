@@ -170,7 +170,12 @@ impl fmt::Display for State {
         for worker in self.workers.iter().chain(&self.drain) {
             let Worker { core, epoch, polls, writes, spools, deletes, rows, frozen, .. } = worker.get();
             let held: Vec<_> = core.held().collect();
-            writeln!(f, "worker (drain of {epoch:?}): {:?}, held {held:?}, wakes at {:?}", core.snapshot(), core.wake_at())?;
+            writeln!(
+                f,
+                "worker (drain of {epoch:?}): {:?}, held {held:?}, wakes at {:?}",
+                core.snapshot(),
+                core.wake_at()
+            )?;
             writeln!(f, "    {polls:?} {writes:?} {spools:?} {deletes:?} {rows:?} {frozen:?}")?;
         }
         let Self { messages, ledger, backlog, ghosts, operators, .. } = self;

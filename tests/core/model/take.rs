@@ -115,9 +115,11 @@ impl Protocol {
                 let definite = matches!(&written, Written::Commit(Ok(_)))
                     || matches!(&written, Written::Commit(Err(error)) if matches!(error.class, ErrorClass::Fault | ErrorClass::Taken));
                 if definite && let Work::Commit { runs, .. } = &work {
-                    process(state, who).change(|worker| runs.iter().for_each(|(name, _)| {
-                        worker.frozen.remove(name);
-                    }));
+                    process(state, who).change(|worker| {
+                        runs.iter().for_each(|(name, _)| {
+                            worker.frozen.remove(name);
+                        })
+                    });
                 }
                 written
             }
@@ -229,7 +231,8 @@ impl Protocol {
         let process = worker(state, who).clone();
         let pass = process.pass();
         let writes = process.writes.into_values();
-        let writes = writes.filter(|work| matches!(work, Work::Commit { .. } | Work::Park(_) | Work::Quarantine { .. }));
+        let writes =
+            writes.filter(|work| matches!(work, Work::Commit { .. } | Work::Park(_) | Work::Quarantine { .. }));
         state.ghosts.extend(writes.map(|work| Ghost::Write(pass, work)));
         let appends = process.spools.into_values().filter(|work| matches!(work, SpoolWork::Append { .. }));
         state.ghosts.extend(appends.map(Ghost::Append));
