@@ -35,7 +35,7 @@ use workers::Workers;
 /// The load comes in so many parts a second.
 const PARTS: u64 = 5;
 /// Nobody waits longer for another's fault, when nothing else is wrong.
-const WAIT_BOUND: Duration = Duration::from_secs(30);
+const WAIT_BOUND: Duration = Duration::from_secs(15);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn numbered_orders_survive_chaos() {

@@ -136,7 +136,7 @@ impl Play {
             turn.min(Duration::from_secs(every))
         };
         let window = Duration::from_mins(2).min(end);
-        Schedule {
+        let mut schedule = Schedule {
             processes: deal(&mut random, &PROCESSES, end, Duration::from_secs(3), 3_000..6_000),
             stores: deal(&mut random, &STORES, end, each_once(&STORES, 15), 1_000..4_000),
             others: deal(&mut random, others, end, each_once(others, 12), 1_000..4_000),
@@ -153,8 +153,20 @@ impl Play {
                     chance: random.below(1 << 32),
                 })
                 .collect(),
-        }
+        };
+        schedule.processes.retain(|event| !is_calm(event.at));
+        schedule.stores.retain(|event| !is_calm(event.at));
+        schedule.others.retain(|event| !is_calm(event.at));
+        schedule.networks.retain(|event| !is_calm(event.at));
+        schedule.windows.retain(|event| !is_calm(event.at));
+        schedule
     }
+}
+
+/// Nothing goes wrong at the end of every ten minutes but what is in the orders: only then can be said how long one
+/// customer waits for another's fault.
+fn is_calm(at: Duration) -> bool {
+    at.as_secs() % 600 >= 510
 }
 
 /// Cuts on the way to and from the ledger more often than the others: they leave commits whose outcome is unknown.
@@ -285,9 +297,10 @@ pub fn needs(play: &Play, schedule: &Schedule, poisons: u64) -> (BTreeMap<&'stat
         ("redelivered", seconds / 8),
         ("ambiguous_committed", seconds / 60),
         ("ambiguous_rolled_back", seconds / 60),
-        ("stale_refused", seconds / 8),
-        ("parked", seconds / 20),
-        ("unparked", seconds / 20),
+        ("stale_refused", if play.is_gapless() { seconds / 4 } else { seconds / 40 }),
+        // In fifo only what comes behind a poison.
+        ("parked", if play.is_gapless() { seconds } else { seconds / 40 }),
+        ("unparked", if play.is_gapless() { seconds } else { seconds / 40 }),
         ("spooled", windows * 20),
         ("drained", windows * 20),
         ("duplicates", seconds * rate / 100),

@@ -88,10 +88,7 @@ async fn rest_of_queue(stage: &Stage) -> String {
 
 /// What the checker says of the folder: its words, and whether it is content.
 pub fn checked(stage: &Stage) -> (String, bool) {
-    let ended = Command::new(option_env!("CARGO_BIN_EXE_millrace-history").unwrap_or("false"))
-        .arg(&stage.history.folder)
-        .output()
-        .unwrap();
+    let ended = Command::new(env!("CARGO_BIN_EXE_millrace-history")).arg(&stage.history.folder).output().unwrap();
     let words = [ended.stdout, ended.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
     (words, ended.status.code() == Some(0))
 }
