@@ -9,13 +9,13 @@ COPY Cargo.toml Cargo.lock ./
 RUN mkdir src \
     && touch src/lib.rs \
     && echo 'fn main() {}' > src/main.rs \
-    && cargo build --release --locked --lib --bins
+    && cargo build --release --locked --lib --bin millrace
 
 COPY config config
 COPY src src
 # Cargo compares times, and ours may be older than the empty files' build.
 RUN touch src/lib.rs src/main.rs \
-    && cargo build --release --locked --lib --bins
+    && cargo build --release --locked --lib --bin millrace
 
 # --- run: one binary, which needs libc and libgcc_s and nothing else; no package is installed ---
 FROM debian:bookworm-slim

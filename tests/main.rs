@@ -20,6 +20,7 @@ mod engine;
 
 mod commands;
 mod config;
+mod history;
 mod http;
 mod verify;
 mod window;

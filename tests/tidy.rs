@@ -1,5 +1,7 @@
 //! The house rules, as tests: what no compiler and no lint holds.
 
+use std::collections::BTreeSet;
+
 use millrace::outcome::Outcome;
 
 use self::source::{File, line, read, tree, words};
@@ -70,6 +72,45 @@ fn a_stray_technology_is_found() {
     );
     assert_eq!(found("/// sqlx::Pool\nlet redis = config.backoff; \"aws_config\""), 0);
     assert_eq!(found("use redis::Client;\nuse ::redis::Client;\nuse sqlx::PgPool;\nuse aws_sdk_sqs as sqs;"), 4);
+}
+
+/// What the history checker may use, beside its own files.
+const OF_HISTORY: &[&str] = &["std", "serde", "serde_json", "sha2", "crate", "super"];
+
+/// Every use of something else: by its name, or a file that is taken in by its path.
+fn borrowed(file: &File, own: &[&str]) -> Vec<String> {
+    let code = file.code();
+    let named =
+        words(&code, "millrace").chain(words(&code, "include!")).chain(code.match_indices("#[path").map(|(at, _)| at));
+    let imported = words(&code, "use").filter(|at| {
+        let root = code[at + 4..].split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default();
+        !OF_HISTORY.contains(&root) && !own.contains(&root)
+    });
+    let places: BTreeSet<usize> = named.chain(imported).map(|at| line(&code, at)).collect();
+    places.into_iter().map(|line| format!("{}:{line}", file.path)).collect()
+}
+
+#[test]
+fn the_history_checker_shares_nothing_with_the_engine() {
+    let files = tree();
+    let checker: Vec<_> = files.iter().filter(|file| file.is_rust_in("history/")).collect();
+    let own: Vec<_> =
+        checker.iter().map(|file| file.path.trim_start_matches("history/").trim_end_matches(".rs")).collect();
+    assert!(own.contains(&"main"), "it is not where it was");
+    let found: Vec<_> = checker.iter().flat_map(|file| borrowed(file, &own)).collect();
+    hold("history/ uses nothing of the library: a mistake of both would have to be made twice", &found);
+}
+
+#[test]
+fn a_borrowing_checker_is_found() {
+    let found = |text: &str| borrowed(&File { path: "history/main.rs".into(), text: text.into() }, &["sent"]).len();
+    assert_eq!(found("use std::fmt;\nuse crate::sent::Source;\nuse sent::Place;\n// millrace::order\n\"millrace\""), 0);
+    assert_eq!(found("use millrace::order::Order;\nlet found = ::millrace::verify::verify(question);"), 2);
+    assert_eq!(
+        found("#[path = \"../src/order.rs\"]\nmod order;\ninclude!(\"../src/order.rs\");\nextern crate millrace;"),
+        3
+    );
+    assert_eq!(found("use sqlx::Row as _;\nuse ::jiff::Timestamp;"), 2);
 }
 
 /// What the core may not know: time, chance, tasks, the outside world, and iteration in an order of chance.

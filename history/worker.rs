@@ -1,0 +1,185 @@
+//! The log of one worker process, read once from the beginning to the end: what it was told, and what it deleted.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+
+use crate::folder::Wrong;
+use crate::line::{Append, Case, Event, Found, Head, Line, Name, Park, Role, Verdict, Work, millis};
+
+const TARGET: &str = "millrace::history";
+
+/// What a process did: a question is put together with its answer.
+#[derive(Debug)]
+pub(crate) enum Deed {
+    Received(Vec<Name>),
+    /// The runs, and a verdict for each, or the class of the error.
+    Commit {
+        resolve: bool,
+        runs: Vec<Vec<Name>>,
+        answer: Result<Vec<Verdict>, String>,
+    },
+    Park(Vec<(Name, Park)>),
+    LookUp(Vec<(Name, Found)>),
+    Quarantine(Name, Case),
+    /// An append that the backlog took, and when it was begun.
+    Append {
+        begun_ms: u64,
+        entries: Vec<Name>,
+    },
+    Delete(Vec<Name>),
+    Ended {
+        outcome: String,
+    },
+    Unparked,
+}
+
+/// Where something stands in a log.
+pub(crate) struct Place<'a> {
+    file: &'a str,
+    line: usize,
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// Reads a log. Only its last line may be anything else than a JSON object: half a line, or a worker's last words.
+pub(crate) fn read(path: &Path, mut each: impl FnMut(&Place, Role, &Deed)) -> Result<(), Wrong> {
+    let file = path.file_name().and_then(|name| name.to_str()).unwrap_or("a worker's log");
+    let mut lines = BufReader::new(File::open(path).map_err(|error| Wrong::new(file, error))?);
+    let mut asked = Asked::default();
+    let (mut line, mut text) = (0, Vec::new());
+    loop {
+        text.clear();
+        if lines.read_until(b'\n', &mut text).map_err(|error| Wrong::new(file, error))? == 0 {
+            return Ok(());
+        }
+        line += 1;
+        let head: Head = match serde_json::from_slice(&text) {
+            Ok(head) => head,
+            Err(error) => {
+                let is_last = lines.fill_buf().map_err(|error| Wrong::new(file, error))?.is_empty();
+                return if is_last { Ok(()) } else { Err(Wrong::at(file, line, error)) };
+            }
+        };
+        if head.target != TARGET {
+            continue;
+        }
+        let taken = serde_json::from_slice::<Line>(&text).map_err(|error| error.to_string());
+        let deed = taken.and_then(|line| Ok((line.role, asked.take(&line)?)));
+        if let (role, Some(deed)) = deed.map_err(|why| Wrong::at(file, line, why))? {
+            each(&Place { file, line }, role, &deed);
+        }
+    }
+}
+
+/// The questions that wait for their answers, by who asks. An engine that ends leaves its last ones open.
+#[derive(Default)]
+struct Asked {
+    writes: HashMap<(Role, usize), Write>,
+    appends: HashMap<(Role, usize), (u64, Vec<Name>)>,
+}
+
+struct Write {
+    work: Work,
+    resolve: bool,
+    /// Of a commit: one for each customer.
+    runs: Vec<Vec<Name>>,
+}
+
+impl Asked {
+    fn take(&mut self, line: &Line) -> Result<Option<Deed>, String> {
+        let entries = || line.inner::<Vec<Name>>("entries", line.entries.as_ref());
+        let asker = || line.slot.map(|slot| (line.role, slot)).ok_or("it lacks its slot");
+        Ok(match line.event {
+            Event::Received => Some(Deed::Received(entries()?)),
+            Event::Delete => Some(Deed::Delete(entries()?)),
+            Event::Unparked => Some(Deed::Unparked),
+            Event::Ended => match (&line.outcome, &line.id, &line.digest8) {
+                (Some(outcome), Some(_), Some(_)) => Some(Deed::Ended { outcome: outcome.clone() }),
+                _ => return Err("it lacks its id, digest8 or outcome".into()),
+            },
+            Event::Write => {
+                self.writes.insert(asker()?, write(line)?);
+                None
+            }
+            Event::Wrote => {
+                let write = self.writes.remove(&asker()?).ok_or("an answer to no write")?;
+                wrote(line, write)?
+            }
+            Event::Append => {
+                let begun = millis(&line.timestamp).ok_or("its timestamp is none")?;
+                self.appends.insert(asker()?, (begun, entries()?));
+                None
+            }
+            Event::Appended => {
+                let (begun_ms, entries) = self.appends.remove(&asker()?).ok_or("an answer to no append")?;
+                match (line.answer, &line.error) {
+                    (Some(Append::All), None) => Some(Deed::Append { begun_ms, entries }),
+                    (Some(Append::Refused), None) | (None, Some(_)) => None,
+                    _ => return Err("it needs an answer or an error".into()),
+                }
+            }
+            Event::Deleted | Event::Visibility | Event::MadeVisible | Event::Route | Event::Locked => None,
+        })
+    }
+}
+
+fn write(line: &Line) -> Result<Write, String> {
+    let work = line.work.ok_or("it lacks its work")?;
+    let entries = line.entries.as_ref();
+    let runs = match work {
+        Work::Commit => {
+            let runs: Vec<(String, Vec<Name>)> = line.inner("entries", entries)?;
+            runs.into_iter().map(|(_, run)| run).collect()
+        }
+        Work::Park | Work::LookUp | Work::Quarantine => vec![line.inner("entries", entries)?],
+        Work::Load | Work::Sweep | Work::Probe => Vec::new(),
+    };
+    Ok(Write { work, resolve: line.resolve.unwrap_or(false), runs })
+}
+
+fn wrote(line: &Line, write: Write) -> Result<Option<Deed>, String> {
+    let Write { work, resolve, mut runs } = write;
+    if line.work != Some(work) {
+        return Err(format!("the answer to another work than {work:?}"));
+    }
+    let answers = line.answers.as_ref();
+    if line.error.is_some() == answers.is_some() {
+        return Err("it needs answers or an error".into());
+    }
+    if let Some(error) = &line.error {
+        let failed = Deed::Commit { resolve, runs, answer: Err(error.clone()) };
+        return Ok((work == Work::Commit).then_some(failed));
+    }
+    let mut entries = || runs.pop().unwrap_or_default();
+    Ok(match work {
+        Work::Commit => {
+            let verdicts: Vec<Verdict> = line.inner("answers", answers)?;
+            same(runs.len(), verdicts.len())?;
+            Some(Deed::Commit { resolve, runs, answer: Ok(verdicts) })
+        }
+        Work::Park => Some(Deed::Park(paired(entries(), line.inner("answers", answers)?)?)),
+        Work::LookUp => Some(Deed::LookUp(paired(entries(), line.inner("answers", answers)?)?)),
+        Work::Quarantine => {
+            let case: Case = line.inner("answers", answers)?;
+            let entry = entries().pop().ok_or("a quarantine of nothing")?;
+            Some(Deed::Quarantine(entry, case))
+        }
+        Work::Load | Work::Sweep | Work::Probe => None,
+    })
+}
+
+fn paired<T>(entries: Vec<Name>, answers: Vec<T>) -> Result<Vec<(Name, T)>, String> {
+    same(entries.len(), answers.len())?;
+    Ok(entries.into_iter().zip(answers).collect())
+}
+
+fn same(asked: usize, answered: usize) -> Result<(), String> {
+    if asked == answered { Ok(()) } else { Err(format!("{answered} answers to {asked} questions")) }
+}
