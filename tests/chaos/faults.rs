@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::history::now_ms;
 use super::plan::{Dependency, Event, Kind as _, Network, Server};
-use super::proxy::Weather;
+use super::proxy::{Way, Weather};
 use super::stage::{Stage, number, sql};
 use super::workers::Workers;
 use crate::servers::postgres;
@@ -144,8 +144,9 @@ fn weather(what: Network, chance: u64) -> Weather {
         Network::Latency => Weather::Latency(milliseconds),
         Network::Reset => Weather::Reset,
         Network::BlackHole => Weather::BlackHole,
-        // Within a statement, or its answer.
-        Network::Cut(way) => Weather::Cut(way, usize::try_from(chance % 2_000).expect("it is small")),
+        // Within a statement; or within its answer, which is short.
+        Network::Cut(Way::Up) => Weather::Cut(Way::Up, usize::try_from(chance % 2_000).expect("it is small")),
+        Network::Cut(Way::Down) => Weather::Cut(Way::Down, usize::try_from(chance % 300).expect("it is small")),
         Network::SlowClose => Weather::SlowClose(milliseconds * 4),
     }
 }
