@@ -107,6 +107,9 @@ async fn played(play: &Play) -> Result<(), String> {
         workers.recover().await;
         let over = Instant::now();
         let settled = verdict::settled(&stage).await;
+        if settled.is_ok() {
+            person.until_decided().await;
+        }
         println!("the faults ended after {:?}; settled {:?} later", over - begun, over.elapsed());
         (sent, settled)
     };

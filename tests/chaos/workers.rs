@@ -184,8 +184,11 @@ impl<'a> Workers<'a> {
             sleep(Duration::from_millis(20)).await;
         }
         let ended = !old.worker.runs();
-        // Faults may have kept it from ending within its budget: then it is what a container's runtime does.
+        // What a container's runtime does with one that does not end.
         let kind = if ended { "term" } else { "term_kill" };
+        if !ended {
+            println!("worker-{} did not end within {END:?}", old.network.number);
+        }
         old.worker.kill().await;
         self.note(at, kind, old.network.number, "");
     }
