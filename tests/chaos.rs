@@ -40,19 +40,19 @@ const WAIT_BOUND: Duration = Duration::from_secs(15);
 #[tokio::test(flavor = "multi_thread")]
 async fn numbered_orders_survive_chaos() {
     let _turn = alone().await;
-    let rate = if cfg!(debug_assertions) { 60 } else { 450 };
+    let rate = if cfg!(debug_assertions) { 60 } else { 540 };
     let play = Play { ordering: "gapless", queue: "rustack", seconds: seconds(100), rate, heavy: 50, seed: seed() };
     Box::pin(survive(&play)).await;
 }
 
 /// On the second server, which gives several messages of a group at once; or, as `MILLRACE_CHAOS_QUEUE` says, on the
-/// first. That one gives one message of a group at a time, so nobody can have half of the load there.
+/// first. That one gives one message of a group at a time, so nobody can have half of the load there; and a group of a
+/// killed worker stands still for a visibility timeout, which bounds the rate of both.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fifo_queue_survives_chaos() {
     let _turn = alone().await;
     let on_rustack = variable("MILLRACE_CHAOS_QUEUE").as_deref() == Some("rustack");
-    let (queue, heavy, optimized) = if on_rustack { ("rustack", 2, 200) } else { ("ministack", 50, 80) };
-    let rate = if cfg!(debug_assertions) { 25 } else { optimized };
+    let (queue, rate, heavy) = if on_rustack { ("rustack", 60, 1) } else { ("ministack", 25, 50) };
     let play = Play { ordering: "fifo", queue, seconds: seconds(80), rate, heavy, seed: seed() };
     Box::pin(survive(&play)).await;
 }

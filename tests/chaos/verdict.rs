@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::history::{LEDGER, digest};
 use super::stage::{Stage, number};
 
-/// How long it may take until everything is settled when nothing goes wrong any more, and a tenth of the run on
+/// How long it may take until everything is settled when nothing goes wrong any more, and half of the run on
 /// top: what outages left has to be worked off.
 const SETTLED: Duration = Duration::from_mins(3);
 
@@ -21,7 +21,7 @@ pub async fn settled(stage: &Stage) -> Result<(), String> {
         + (SELECT count(*) FROM customers WHERE blocked_by IS NOT NULL) + (SELECT count(*) FROM gate WHERE state <> 'OPEN')";
     const BACKLOG_LEFT: &str = "SELECT (SELECT count(*) FROM backlog_orders) \
         + (SELECT count(*) FROM backlog_gate WHERE phase <> 'SEALED')";
-    let bound = SETTLED + Duration::from_secs(stage.play.seconds / 10);
+    let bound = SETTLED + Duration::from_secs(stage.play.seconds / 2);
     let deadline = Instant::now() + bound;
     let mut quiet = 0;
     loop {
