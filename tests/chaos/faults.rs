@@ -127,7 +127,7 @@ pub async fn of_networks(
             return;
         }
         let (what, dependency) = event.what;
-        let weather = weather(what, event.chance);
+        let weather = weather(what, dependency, event.chance);
         let network = workers.network(event.slot).await;
         let at = now_ms();
         network.to(dependency).set(weather);
@@ -138,15 +138,17 @@ pub async fn of_networks(
     }
 }
 
-fn weather(what: Network, chance: u64) -> Weather {
+fn weather(what: Network, dependency: Dependency, chance: u64) -> Weather {
     let milliseconds = Duration::from_millis(50 + chance % 450);
-    match what {
-        Network::Latency => Weather::Latency(milliseconds),
-        Network::Reset => Weather::Reset,
-        Network::BlackHole => Weather::BlackHole,
-        // Within a statement; or within its answer, which is short.
-        Network::Cut(Way::Up) => Weather::Cut(Way::Up, usize::try_from(chance % 2_000).expect("it is small")),
-        Network::Cut(Way::Down) => Weather::Cut(Way::Down, usize::try_from(chance % 300).expect("it is small")),
-        Network::SlowClose => Weather::SlowClose(milliseconds * 4),
+    let bytes = |most: u64| usize::try_from(chance % most).expect("it is small");
+    match (what, dependency) {
+        (Network::Latency, _) => Weather::Latency(milliseconds),
+        (Network::Reset, _) => Weather::Reset,
+        (Network::BlackHole, _) => Weather::BlackHole,
+        // Within the statement, or within its answer, which is short.
+        (Network::Cut(Way::Up), Dependency::Ledger) => Weather::CutOrders(Way::Up, bytes(400)),
+        (Network::Cut(Way::Down), Dependency::Ledger) => Weather::CutOrders(Way::Down, bytes(100)),
+        (Network::Cut(way), _) => Weather::Cut(way, bytes(2_000)),
+        (Network::SlowClose, _) => Weather::SlowClose(milliseconds * 4),
     }
 }

@@ -33,7 +33,7 @@ pub enum Process {
     Kill,
     /// SIGTERM, and SIGKILL before it has ended.
     TermKill,
-    /// SIGSTOP for longer than its locks live, then SIGCONT.
+    /// SIGSTOP for longer than its locks live, often longer than its messages are invisible; then SIGCONT.
     Pause,
     /// SIGTERM: a deploy.
     Term,
@@ -137,7 +137,7 @@ impl Play {
         };
         let window = Duration::from_mins(2).min(end);
         let mut schedule = Schedule {
-            processes: deal(&mut random, &PROCESSES, end, Duration::from_secs(3), 3_000..6_000),
+            processes: deal(&mut random, &PROCESSES, end, Duration::from_secs(3), 4_000..8_000),
             stores: deal(&mut random, &STORES, end, each_once(&STORES, 15), 1_000..4_000),
             others: deal(&mut random, others, end, each_once(others, 12), 1_000..4_000),
             networks: deal(&mut random, &networks(), end, Duration::from_millis(2_500), 500..3_000)
@@ -297,7 +297,7 @@ pub fn needs(play: &Play, schedule: &Schedule, poisons: u64) -> (BTreeMap<&'stat
         ("redelivered", seconds / 8),
         ("ambiguous_committed", seconds / 60),
         ("ambiguous_rolled_back", seconds / 60),
-        ("stale_refused", if play.is_gapless() { seconds / 4 } else { seconds / 40 }),
+        ("stale_refused", if play.is_gapless() { seconds / 4 } else { seconds / 80 }),
         // In fifo only what comes behind a poison.
         ("parked", if play.is_gapless() { seconds } else { seconds / 40 }),
         ("unparked", if play.is_gapless() { seconds } else { seconds / 40 }),

@@ -1,8 +1,8 @@
-//! A network between one worker and one server that goes wrong on demand. It knows nothing of what it carries.
+//! A network between one worker and one server that goes wrong on demand.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -13,6 +13,8 @@ use tokio::time::sleep;
 
 /// What an answer of SQS with messages has in it.
 const MESSAGES: &[u8] = b"\"ReceiptHandle\"";
+/// What a statement with orders has in it: their bodies.
+const ORDERS: &[u8] = b"\"order_id\"";
 
 /// What the network is like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,9 +27,11 @@ pub enum Weather {
     Reset,
     /// Connections are accepted, and nothing arrives: no byte, no end. What was sent arrives when it is over.
     BlackHole,
-    /// Each connection carries so many more bytes this way, and is reset. Towards the worker: a statement was
-    /// executed, and its answer is lost.
+    /// Each connection carries so many more bytes this way, and is reset.
     Cut(Way, usize),
+    /// The same, counted from a statement with orders on: it does not arrive as a whole (to the server), or it was
+    /// executed, and its answer is lost (to the worker).
+    CutOrders(Way, usize),
     /// The worker's side of each connection is reset at once; the server hears of it after a while, and keeps the
     /// session with its locks until then.
     SlowClose(Duration),
@@ -128,9 +132,10 @@ impl Link {
         let end = {
             let (from_client, to_client) = client.split();
             let (from_server, to_server) = server.split();
+            let orders = AtomicBool::new(false);
             tokio::select! {
-                end = self.pump(Way::Up, from_client, to_server) => end,
-                end = self.pump(Way::Down, from_server, to_client) => end,
+                end = self.pump(Way::Up, from_client, to_server, &orders) => end,
+                end = self.pump(Way::Down, from_server, to_client, &orders) => end,
             }
         };
         let slowly = match *self.weather.borrow() {
@@ -149,47 +154,57 @@ impl Link {
         }
     }
 
-    async fn pump(&self, way: Way, mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> End {
+    /// Carries one way. `orders`: a statement with orders went up while it is to be cut.
+    async fn pump(
+        &self,
+        way: Way,
+        mut from: impl AsyncRead + Unpin,
+        mut to: impl AsyncWrite + Unpin,
+        orders: &AtomicBool,
+    ) -> End {
         let mut weather = self.weather.clone();
+        let mut now = *weather.borrow_and_update();
         let mut buffer = vec![0; 1 << 14];
         // Of a cut.
         let mut left = None;
-        let mut now = *weather.borrow_and_update();
         loop {
-            let read = match now {
-                Weather::Reset => return End::Broken,
-                Weather::BlackHole => None,
-                Weather::Cut(there, bytes) if there == way => {
-                    left.get_or_insert(bytes);
-                    Some(())
-                }
-                _ => {
-                    left = None;
-                    Some(())
-                }
-            };
+            if now == Weather::Reset {
+                return End::Broken;
+            }
             let length = tokio::select! {
                 biased;
                 changed = weather.changed() => {
                     now = *weather.borrow_and_update();
+                    left = None;
+                    orders.store(false, Relaxed);
                     if changed.is_err() || matches!(now, Weather::SlowClose(_)) {
                         return End::Broken;
                     }
                     continue;
                 }
-                read = from.read(&mut buffer), if read.is_some() => match read {
+                read = from.read(&mut buffer), if now != Weather::BlackHole => match read {
                     Ok(0) | Err(_) => return End::Closed,
                     Ok(length) => length,
                 },
             };
+            let piece = &buffer[..length];
             if let Weather::Latency(pause) = now {
                 sleep(pause).await;
             }
-            let carried = left.map_or(length, |left: usize| left.min(length));
-            if way == Way::Down && buffer[..length].windows(MESSAGES.len()).any(|window| window == MESSAGES) {
-                self.deliveries.fetch_add(1, Relaxed);
+            match way {
+                Way::Up if matches!(now, Weather::CutOrders(..)) && has(piece, ORDERS) => orders.store(true, Relaxed),
+                Way::Down if has(piece, MESSAGES) => {
+                    self.deliveries.fetch_add(1, Relaxed);
+                }
+                _ => {}
             }
-            if to.write_all(&buffer[..carried]).await.is_err() {
+            match now {
+                Weather::Cut(there, bytes) if there == way => left = left.or(Some(bytes)),
+                Weather::CutOrders(there, bytes) if there == way && orders.load(Relaxed) => left = left.or(Some(bytes)),
+                _ => {}
+            }
+            let carried = left.map_or(length, |left: usize| left.min(length));
+            if to.write_all(&piece[..carried]).await.is_err() {
                 return End::Closed;
             }
             if let Some(left) = &mut left {
@@ -200,6 +215,10 @@ impl Link {
             }
         }
     }
+}
+
+fn has(piece: &[u8], mark: &[u8]) -> bool {
+    piece.windows(mark.len()).any(|window| window == mark)
 }
 
 /// A server that answers each byte with the next one, and says how many connections ended.
@@ -251,6 +270,11 @@ async fn each_weather_does_what_it_says() {
     proxy.set(Weather::Cut(Way::Down, 1));
     assert_eq!(asked(&mut stream, 4).await.unwrap(), 5);
     assert!(asked(&mut stream, 5).await.is_err(), "one byte and no more");
+    let mut stream = connect().await;
+    proxy.set(Weather::CutOrders(Way::Down, 0));
+    assert_eq!(asked(&mut stream, 6).await.unwrap(), 7, "no orders, no cut");
+    stream.write_all(ORDERS).await.unwrap();
+    assert!(stream.read_u8().await.is_err(), "the answer is lost");
     let mut stream = connect().await;
     proxy.set(Weather::Reset);
     assert!(asked(&mut stream, 6).await.is_err());

@@ -19,6 +19,10 @@ const MOMENT: Duration = Duration::from_millis(500);
 /// How long a worker may take to end when it is asked to: its budget, and as much again for a busy machine.
 const END: Duration = Duration::from_secs(20);
 
+fn given(holds: bool) -> &'static str {
+    if holds { "just given messages" } else { "" }
+}
+
 /// The workers that are alive.
 pub struct Workers<'a> {
     stage: &'a Stage,
@@ -142,14 +146,18 @@ impl<'a> Workers<'a> {
         }
     }
 
-    /// At a moment when it has just been given messages.
-    async fn kill(&self, event: &Event<Process>) {
-        let network = self.network(event.slot).await;
+    /// Waits a moment for messages that are given to the worker; says whether there were any.
+    async fn until_given(&self, slot: usize) -> bool {
+        let network = self.network(slot).await;
         let (before, deadline) = (network.sqs.deliveries(), Instant::now() + MOMENT);
         while network.sqs.deliveries() == before && Instant::now() < deadline {
             sleep(Duration::from_millis(1)).await;
         }
-        let holds = network.sqs.deliveries() > before;
+        network.sqs.deliveries() > before
+    }
+
+    async fn kill(&self, event: &Event<Process>) {
+        let holds = self.until_given(event.slot).await;
         sleep(Duration::from_millis(event.chance % 30)).await;
         let mut victim = self.replaced(event.slot).await;
         let at = now_ms();
@@ -158,11 +166,12 @@ impl<'a> Workers<'a> {
             sleep(Duration::from_millis(event.chance / 30 % 300)).await;
         }
         victim.worker.kill().await;
-        self.note(at, event.what.kind(), victim.network.number, if holds { "just given messages" } else { "" });
+        self.note(at, event.what.kind(), victim.network.number, given(holds));
     }
 
     /// The others take its customers over; when it goes on, it does not know that.
     async fn pause(&self, event: &Event<Process>) {
+        let holds = self.until_given(event.slot).await;
         let at = now_ms();
         let number = {
             let life = &mut self.lives.lock().await[event.slot];
@@ -171,7 +180,7 @@ impl<'a> Workers<'a> {
         };
         sleep(event.length).await;
         self.lives.lock().await[event.slot].worker.go_on();
-        self.note(at, "pause", number, "");
+        self.note(at, "pause", number, given(holds));
     }
 
     /// The next one is there before the old one goes.
