@@ -26,6 +26,7 @@ mod http;
 mod verify;
 mod window;
 
+mod chaos;
 mod fleet;
 mod shutdown;
 

@@ -14,8 +14,9 @@ const ORDERS: &str = "SELECT o.customer_id, CAST(o.position AS text), o.order_id
     FROM orders o LEFT JOIN order_lines l ON l.order_id = o.order_id \
     ORDER BY o.customer_id, o.position, o.order_id, l.line_number";
 
-/// Everything that is known by its order id and is not an order.
-const REST: &str = "SELECT 'tombstone', order_id FROM tombstones WHERE order_id IS NOT NULL \
+/// Everything that is known by its order id and is not an order. A message that was no order and was skipped leaves a
+/// tombstone with its message id behind `!`, which no order's name begins with.
+const REST: &str = "SELECT 'tombstone', order_id FROM tombstones WHERE order_id IS NOT NULL AND order_id NOT LIKE '!%' \
     UNION ALL SELECT 'parked', order_id FROM parked_orders WHERE malformed IS NULL \
     UNION ALL SELECT 'quarantined', order_id FROM quarantined_orders WHERE order_id IS NOT NULL \
         AND kind <> 'malformed' \

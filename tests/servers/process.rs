@@ -11,6 +11,9 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::{PATIENCE, eventually, folder};
 
+/// How much of a log is shown when a test fails.
+const LINES_SHOWN: usize = 200;
+
 /// One `millrace run`. It is killed with this value; its log is printed when that happens in a panic.
 #[derive(Debug)]
 pub struct Worker {
@@ -23,6 +26,17 @@ impl Worker {
     /// `settings` as further variables (such as `MILLRACE__HTTP__LISTEN`). Nothing of the test's own AWS or
     /// millrace variables reaches it.
     pub fn start(config: &Path, sqs: &str, settings: &[(&str, &str)]) -> Self {
+        let folder = folder("worker");
+        let log = folder.path().join("log");
+        Self::logging_to(log, folder, config, sqs, settings)
+    }
+
+    /// The same with a log that outlives it.
+    pub fn with_log(log: PathBuf, config: &Path, sqs: &str, settings: &[(&str, &str)]) -> Self {
+        Self::logging_to(log, folder("worker"), config, sqs, settings)
+    }
+
+    fn logging_to(log: PathBuf, folder: TempDir, config: &Path, sqs: &str, settings: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
         for (name, _) in std::env::vars_os() {
             if name.to_str().is_some_and(|name| name.starts_with("AWS_") || name.starts_with("MILLRACE_")) {
@@ -39,8 +53,7 @@ impl Worker {
             // Otherwise a missing credential asks the network for a machine's role.
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .envs(settings.iter().copied());
-        let folder = folder("worker");
-        Self { running: Running::start("millrace", command, folder.path()), _folder: folder }
+        Self { running: Running::logging_to(log, "millrace", command, folder.path()), _folder: folder }
     }
 
     /// SIGKILL: it ends in the middle of whatever it does. Returns when it is gone.
@@ -107,8 +120,11 @@ pub struct Running {
 
 impl Running {
     /// Starts `command`; what it writes is appended to `folder/log`, and `folder/pid` says who it is.
-    pub fn start(name: &'static str, mut command: Command, folder: &Path) -> Self {
-        let log = folder.join("log");
+    pub fn start(name: &'static str, command: Command, folder: &Path) -> Self {
+        Self::logging_to(folder.join("log"), name, command, folder)
+    }
+
+    fn logging_to(log: PathBuf, name: &'static str, mut command: Command, folder: &Path) -> Self {
         let out = File::options().create(true).append(true).open(&log).unwrap();
         let child = command
             .stdin(Stdio::null())
@@ -161,7 +177,10 @@ impl Drop for Running {
         drop(self.child.kill());
         drop(self.child.wait());
         if std::thread::panicking() {
-            eprintln!("--- {} ({}) wrote:\n{}---", self.name, self.child.id(), self.log());
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = &lines[lines.len().saturating_sub(LINES_SHOWN)..];
+            eprintln!("--- {} ({}) wrote last:\n{}\n---", self.name, self.child.id(), last.join("\n"));
         }
     }
 }

@@ -66,6 +66,14 @@ async fn a_lost_order() {
 }
 
 #[tokio::test]
+async fn a_skipped_message_that_was_no_order_is_not_invented() {
+    let ledger = Ledger::fine().await;
+    ledger.run(&["UPDATE tombstones SET order_id = '!57fe75ca'".to_owned()]).await;
+    let report = ledger.verified(Sequence::Fifo, Some(&ledger.manifest(&sent()))).await;
+    assert!(report.is_clean(), "{:#?}", report.findings);
+}
+
+#[tokio::test]
 async fn invented_orders() {
     let ledger = Ledger::fine().await;
     for missing in ["a-3", "a-5", "b-3"] {
