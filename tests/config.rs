@@ -136,6 +136,8 @@ fn passwords_never_show() {
         ("postgres://h/d?user=u&password=hunter2", "postgres://h/d?user=u&password=***"),
         ("postgres://h/d?sslkey=hunter2&sslmode=require", "postgres://h/d?sslkey=***&sslmode=require"),
         ("u:hunter2@h", "***"),
+        ("postgres:/u:hunter2@h/d?proxy=http://h", "***"),
+        ("postgres:/h/d?password=hunter2", "***"),
         ("local:", "local:"),
         ("sqlite://orders.db", "sqlite://orders.db"),
     ] {

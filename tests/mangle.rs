@@ -29,7 +29,8 @@ impl Mangle {
     /// One of the texts with a few things changed in it.
     pub fn text(&self, random: &mut Random) -> String {
         let mut text = self.pick(random).clone().into_bytes();
-        for _ in 0..=random.below(6) {
+        // Mostly one thing alone: what is damaged more is refused for the first reason.
+        for _ in 0..=random.below(6).saturating_sub(3) {
             self.damage(&mut text, random);
         }
         String::from_utf8_lossy(&text).into_owned()

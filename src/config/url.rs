@@ -8,9 +8,11 @@ use std::path::PathBuf;
 /// may hide more than it must, never less.
 #[must_use]
 pub fn redacted(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
+    // What stands before a later `://` is no scheme, and may hold a password.
+    let parts = url.split_once("://").filter(|(scheme, _)| !scheme.contains(['/', '@', '=']));
+    let Some((scheme, rest)) = parts else {
         // Not a URL, so nobody knows what it is.
-        return if url.contains('@') { "***".to_owned() } else { url.to_owned() };
+        return if url.contains(['@', '=']) { "***".to_owned() } else { url.to_owned() };
     };
     let rest = match rest.rsplit_once('@') {
         None => rest.to_owned(),

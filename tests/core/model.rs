@@ -18,12 +18,14 @@
 
 mod checks;
 mod offer;
+mod operator;
 pub mod protocol;
 mod reach;
 pub mod state;
 mod take;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use millrace::core::{Settings, Spooled, Time, Written};
@@ -76,8 +78,8 @@ fn bounds(setup: &Setup) -> Settings {
 }
 
 /// Without a pace, which only delays; so it writes without a probe too.
-fn bounds_of_drain(settings: Settings) -> Settings {
-    Settings { receive_max: 2, gate: Gate::Draining, appenders: 0, ..settings }
+fn bounds_of_drain(settings: &Settings) -> Settings {
+    Settings { receive_max: 2, gate: Gate::Draining, appenders: 0, ..settings.clone() }
 }
 
 /// How often each thing happened, by its name.
@@ -113,9 +115,15 @@ impl Seen {
                 }
             }
             Written::Park(Ok(verdicts)) => {
-                verdicts.iter().for_each(|verdict| self.count(&format!("park: {verdict:?}")))
+                for verdict in verdicts {
+                    self.count(&format!("park: {verdict:?}"));
+                }
             }
-            Written::LookUp(Ok(found)) => found.iter().for_each(|found| self.count(&format!("found: {found:?}"))),
+            Written::LookUp(Ok(found)) => {
+                for found in found {
+                    self.count(&format!("found: {found:?}"));
+                }
+            }
             Written::Quarantine(Ok(verdict)) => self.count(&format!("quarantine: {verdict:?}")),
             _ => {}
         }
@@ -178,9 +186,9 @@ fn told(path: Path<state::State, Action>) -> String {
     let steps = path.into_vec();
     for (number, (state, action)) in steps.iter().enumerate() {
         if let Some(action) = action {
-            text += &format!("{:>3} {action:?}\n", number + 1);
+            writeln!(text, "{:>3} {action:?}", number + 1).unwrap();
         } else {
-            text += &format!("{:?}\n{state}\n", state.broken);
+            writeln!(text, "{:?}\n{state}", state.broken).unwrap();
         }
     }
     text

@@ -70,7 +70,7 @@ impl Protocol {
         }
         if let Who::Worker(index) = who {
             for (slot, work) in &process.spools {
-                if matches!(work, SpoolWork::Look) && process.spools_to.is_none() && !self.is_worth_a_look(state) {
+                if matches!(work, SpoolWork::Look) && process.spools_to.is_none() && !is_worth_a_look(state) {
                     continue;
                 }
                 actions.push(Action::Spool(index, *slot, End::Done));
@@ -108,10 +108,6 @@ impl Protocol {
 
     fn spools(&self) -> bool {
         self.settings.appenders > 0
-    }
-
-    fn is_worth_a_look(&self, state: &State) -> bool {
-        state.backlog.get().accepts().is_some() || state.ledger.get().gate.read(Pass::Live) == Gate::Open
     }
 
     fn offer_messages(&self, state: &State, actions: &mut Vec<Action>) {
@@ -214,4 +210,9 @@ pub fn worker(state: &State, who: Who) -> &Worker {
         Who::Worker(index) => state.workers[index].get(),
         Who::Drain => state.drain.as_ref().expect("a drain that acts is there").get(),
     }
+}
+
+/// Whether a look at the phase leads further than to the next look.
+fn is_worth_a_look(state: &State) -> bool {
+    state.backlog.get().accepts().is_some() || state.ledger.get().gate.read(Pass::Live) == Gate::Open
 }

@@ -1,5 +1,6 @@
 //! The model: what may happen in a state, and what state it leads to.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -218,17 +219,17 @@ impl Protocol {
     pub fn boot(&self, epoch: Option<u64>) -> Worker {
         let mut settings = self.settings.clone();
         if epoch.is_some() {
-            settings = super::bounds_of_drain(settings);
+            settings = super::bounds_of_drain(&settings);
         }
         Worker {
             core: Core::new(settings, 0),
             epoch,
-            polls: Default::default(),
-            writes: Default::default(),
-            spools: Default::default(),
-            deletes: Default::default(),
-            rows: Default::default(),
-            frozen: Default::default(),
+            polls: BTreeSet::new(),
+            writes: BTreeMap::new(),
+            spools: BTreeMap::new(),
+            deletes: BTreeMap::new(),
+            rows: BTreeSet::new(),
+            frozen: BTreeSet::new(),
             spools_to: None,
         }
     }

@@ -18,11 +18,8 @@ struct Graph {
 impl Edges {
     pub fn add(&self, from: u64, to: u64, fault: bool, finished: bool) {
         let mut graph = self.0.lock().unwrap();
-        if fault {
-            graph.faults.push((from, to))
-        } else {
-            graph.edges.push((from, to))
-        }
+        let edges = if fault { &mut graph.faults } else { &mut graph.edges };
+        edges.push((from, to));
         if finished {
             graph.finished.insert(to);
         }

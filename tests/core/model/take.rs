@@ -2,20 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use millrace::backlog::{BacklogError, ErrorClass as BacklogErrorClass};
 use millrace::core::{Action as Does, Appended, Input, LockCall, Route, SpoolWork, Spooled, Time, Work, Written};
 use millrace::inbox::{InboxError, InboxErrorClass, Settled};
 use millrace::ledger::{ErrorClass, Verdict};
 use millrace::order::{CustomerId, Rank};
 use millrace::outcome::Outcome;
-use millrace::window::{Begin, End as EndWindow, GateView, Next, Notice};
 
 use super::super::sim::catalog::Parcel;
 use super::super::sim::chance::Chance;
 use super::super::sim::ledger::{Ledger, Pass, error};
 use super::super::sim::world::write::{customers, fail};
 use super::offer::worker;
+use super::operator::decides;
 use super::protocol::{Action, End, Protocol, Who};
 use super::state::{Command, Ghost, Message, Operator, Part, State, Worker};
 
@@ -46,7 +45,7 @@ impl Protocol {
                 state.drain = Some(Part::new(self.boot(Some(epoch))));
                 self.wakes_up(state, Who::Drain);
             }
-            Action::StopDrain => self.leaves(state, Who::Drain),
+            Action::StopDrain => leaves(state, Who::Drain),
             Action::Unseal => {
                 state.unseals -= 1;
                 state.backlog.change(|backlog| backlog.unseal(backlog.epoch, 0));
@@ -116,9 +115,9 @@ impl Protocol {
                     || matches!(&written, Written::Commit(Err(error)) if matches!(error.class, ErrorClass::Fault | ErrorClass::Taken));
                 if definite && let Work::Commit { runs, .. } = &work {
                     process(state, who).change(|worker| {
-                        runs.iter().for_each(|(name, _)| {
+                        for (name, _) in runs {
                             worker.frozen.remove(name);
-                        })
+                        }
                     });
                 }
                 written
@@ -214,7 +213,7 @@ impl Protocol {
 
     /// A process dies, and another one begins; a drain is left to whoever starts one.
     fn crashes(&self, state: &mut State, who: Who) {
-        self.leaves(state, who);
+        leaves(state, who);
         if let Who::Worker(index) = who {
             state.workers[index] = Part::new(self.boot(None));
             for message in &mut state.messages {
@@ -223,21 +222,6 @@ impl Protocol {
                 }
             }
             self.wakes_up(state, who);
-        }
-    }
-
-    /// What it has on its way may still be executed.
-    fn leaves(&self, state: &mut State, who: Who) {
-        let process = worker(state, who).clone();
-        let pass = process.pass();
-        let writes = process.writes.into_values();
-        let writes =
-            writes.filter(|work| matches!(work, Work::Commit { .. } | Work::Park(_) | Work::Quarantine { .. }));
-        state.ghosts.extend(writes.map(|work| Ghost::Write(pass, work)));
-        let appends = process.spools.into_values().filter(|work| matches!(work, SpoolWork::Append { .. }));
-        state.ghosts.extend(appends.map(Ghost::Append));
-        if who == Who::Drain {
-            state.drain = None;
         }
     }
 
@@ -344,38 +328,24 @@ impl Worker {
     }
 }
 
+/// What it has on its way may still be executed.
+fn leaves(state: &mut State, who: Who) {
+    let process = worker(state, who).clone();
+    let pass = process.pass();
+    let writes = process.writes.into_values();
+    let writes = writes.filter(|work| matches!(work, Work::Commit { .. } | Work::Park(_) | Work::Quarantine { .. }));
+    state.ghosts.extend(writes.map(|work| Ghost::Write(pass, work)));
+    let appends = process.spools.into_values().filter(|work| matches!(work, SpoolWork::Append { .. }));
+    state.ghosts.extend(appends.map(Ghost::Append));
+    if who == Who::Drain {
+        state.drain = None;
+    }
+}
+
 fn process(state: &mut State, who: Who) -> &mut Part<Worker> {
     match who {
         Who::Worker(index) => &mut state.workers[index],
         Who::Drain => state.drain.as_mut().expect("a drain that acts is there"),
-    }
-}
-
-/// What an operator does by what it has read: the real decisions.
-fn decides(state: &mut State, index: usize) {
-    let (gate, epoch, announced) = state.operators[index].gate.take().expect("it has read the gate");
-    let (since, notice) = (Timestamp::UNIX_EPOCH, Notice::default());
-    let gate = GateView { gate, epoch, announced, since, notice };
-    let phase = state.backlog.get().view();
-    let operator = &mut state.operators[index];
-    let next = match operator.command {
-        Command::ToBegin => {
-            operator.command = Command::Begin(Begin::new(&gate, &phase));
-            return;
-        }
-        Command::ToEnd => {
-            operator.command = Command::End(EndWindow::new(&gate));
-            return;
-        }
-        Command::Begin(begin) => begin.next(&gate, &phase),
-        Command::End(end) => end.next(&gate, &phase, true),
-    };
-    match next {
-        Next::Take(step) => operator.step = Some(step),
-        Next::Wait => {}
-        Next::Done | Next::Stop(_) => {
-            state.operators.remove(index);
-        }
     }
 }
 
