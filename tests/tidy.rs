@@ -278,3 +278,28 @@ fn the_readme_lists_every_outcome() {
     };
     hold("the table in README.md lists every Outcome", &Outcome::ALL.iter().filter_map(missing).collect::<Vec<_>>());
 }
+
+/// The fewest deliberate breaks (`scripts/prove mutants`).
+const MUTANTS_MIN: usize = 24;
+
+#[test]
+fn every_mutant_still_fits_the_tree() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mutants: Vec<File> = tree().into_iter().filter(|file| file.path.starts_with("tests/mutants/")).collect();
+    assert!(mutants.len() >= MUTANTS_MIN, "{} mutants", mutants.len());
+    let mut violations = Vec::new();
+    for File { path, text } in &mutants {
+        let mut lines = text.lines();
+        let breaks = lines.next().is_some_and(|line| line.ends_with(").") && line.contains(" ("));
+        let tests = lines.next().is_some_and(|line| line.len() > 7 && line.starts_with("tests: "));
+        if !breaks || !tests {
+            violations.push(format!("{path}: begins with what it breaks (I1). and with tests: FILTER"));
+        }
+        let applies = std::process::Command::new("git").args(["apply", "--check", path]).current_dir(folder).output();
+        let applies = applies.unwrap_or_else(|error| panic!("git is not there: {error}"));
+        if !applies.status.success() {
+            violations.push(format!("{path}: {}", String::from_utf8_lossy(&applies.stderr).trim()));
+        }
+    }
+    hold("a mutant says what it breaks, which tests see it, and applies", &violations);
+}

@@ -46,14 +46,15 @@ impl<B: Backlog> Guard<B> {
     }
 
     /// Reads the phase first, and the gate after it: a window that begins meanwhile closes the gate before it spools.
-    /// A window that ends meanwhile has sealed the backlog by the second look.
+    /// A window that ends meanwhile has sealed the backlog by the second look, or the next one has begun behind it.
     pub(super) async fn check<L: Ledger>(&mut self, ledger: &L, session: &mut L::Session) -> Result<(), LedgerError> {
         self.bind(ledger).await?;
-        if self.sealed().await || session.gate().await? != Gate::Open {
+        let Some(before) = self.unsealed().await else { return Ok(()) };
+        if session.gate().await? != Gate::Open {
             return Ok(());
         }
-        match self.view().await {
-            Some(view) if view.phase != Phase::Sealed => Err(LedgerError {
+        match self.unsealed().await {
+            Some(view) if view.epoch == before.epoch => Err(LedgerError {
                 class: ErrorClass::Inconsistent,
                 message: format!(
                     "the ledger's gate is open, and the backlog of window {} is not sealed: was one of them restored \
@@ -80,9 +81,9 @@ impl<B: Backlog> Guard<B> {
         }
     }
 
-    /// Sealed, or nobody knows.
-    async fn sealed(&mut self) -> bool {
-        self.view().await.is_none_or(|view| view.phase == Phase::Sealed)
+    /// None: it is sealed, or nobody knows.
+    async fn unsealed(&mut self) -> Option<PhaseView> {
+        self.view().await.filter(|view| view.phase != Phase::Sealed)
     }
 
     async fn view(&mut self) -> Option<PhaseView> {

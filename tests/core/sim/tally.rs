@@ -99,7 +99,7 @@ kinds! {
     BlockedRun, "ledger: run refused behind a blocked order", 0, Strict;
     OwnFault, "ledger: commit failed by an order's own fault", 0, Everywhere;
     KeyTaken, "ledger: commit failed by a taken key", 0, Gapless;
-    Inconsistent, "ledger: gate taken for open beside a backlog that is not sealed", 0, Seldom;
+    NextWindow, "ledger: one window ended and the next began while a new connection was looked over", 0, Seldom;
     LedgerAway, "storm: ledger away", 0, Everywhere;
     LedgerAwayLong, "storm: ledger away for long", 0, Everywhere;
     LedgerReadOnly, "storm: ledger read-only", 0, Everywhere;

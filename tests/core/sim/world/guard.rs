@@ -3,7 +3,7 @@
 
 use millrace::core::{Input, Work};
 use millrace::ledger::{ErrorClass, Gate};
-use millrace::window::Phase;
+use millrace::window::{Epoch, Phase};
 
 use super::super::ledger::{Pass, error};
 use super::super::tally::Kind;
@@ -14,8 +14,9 @@ use super::{Event, Parcel, World};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
     Phase,
-    Gate,
-    PhaseAgain,
+    /// The backlog was not sealed, under this epoch.
+    Gate(Epoch),
+    PhaseAgain(Epoch),
 }
 
 impl World {
@@ -29,19 +30,19 @@ impl World {
     pub fn checks(&mut self, boot: u64, slot: usize, work: Work<Parcel>, check: Check) {
         let sealed = self.now < self.backlog_away_until || self.backlog.phase == Phase::Sealed;
         let next = match check {
-            Check::Phase | Check::PhaseAgain if sealed => None,
-            Check::Phase => Some(Check::Gate),
-            Check::Gate if self.now < self.ledger_away_until => {
+            Check::Phase | Check::PhaseAgain(_) if sealed => None,
+            Check::Phase => Some(Check::Gate(self.backlog.epoch)),
+            Check::Gate(_) if self.now < self.ledger_away_until => {
                 let written = fail(&work, error(ErrorClass::Away, "connection refused"));
                 return self.answer(boot, Input::Wrote { slot, written });
             }
-            Check::Gate if self.ledger.gate.read(Pass::Live) != Gate::Open => None,
-            Check::Gate => Some(Check::PhaseAgain),
-            Check::PhaseAgain => {
-                self.faults.tally.note(Kind::Inconsistent);
-                let written = fail(&work, error(ErrorClass::Inconsistent, "the gate looks open beside a backlog"));
-                return self.answer(boot, Input::Wrote { slot, written });
+            Check::Gate(_) if self.ledger.gate.read(Pass::Live) != Gate::Open => None,
+            Check::Gate(epoch) => Some(Check::PhaseAgain(epoch)),
+            Check::PhaseAgain(epoch) if epoch != self.backlog.epoch => {
+                self.faults.tally.note(Kind::NextWindow);
+                None
             }
+            Check::PhaseAgain(_) => panic!("I4: a new connection finds the gate open beside {:?}", self.backlog),
         };
         let slowly = self.faults.on && self.chance.permille(100);
         let when = self.soon(0, if slowly { 400 } else { 4 });
