@@ -48,7 +48,10 @@ impl fmt::Display for Place<'_> {
     }
 }
 
-/// Reads a log. Only its last line may be anything else than a JSON object: half a line, or a worker's last words.
+/// What a worker says on its standard output when it ends; a log line of another of its threads may come after it.
+const REPORT: &[u8] = b"stopped: ";
+
+/// Reads a log. Only its last line, and a worker's report, may be anything else than a JSON object.
 pub(crate) fn read(path: &Path, mut each: impl FnMut(&Place, Role, &Deed)) -> Result<(), Wrong> {
     let file = path.file_name().and_then(|name| name.to_str()).unwrap_or("a worker's log");
     let mut lines = BufReader::new(File::open(path).map_err(|error| Wrong::new(file, error))?);
@@ -60,6 +63,9 @@ pub(crate) fn read(path: &Path, mut each: impl FnMut(&Place, Role, &Deed)) -> Re
             return Ok(());
         }
         line += 1;
+        if text.starts_with(REPORT) {
+            continue;
+        }
         let head: Head = match serde_json::from_slice(&text) {
             Ok(head) => head,
             Err(error) => {

@@ -114,7 +114,9 @@ fn a_producer_that_contradicts_itself() {
 #[test]
 fn half_a_line() {
     // At the end of a log: the process was killed, or said its last words.
-    for end in ["{\"timestamp\":\"2026-11-28T00:1", "stopped: 1 finished, 0 returned, 0 at risk\n", "\u{0}"] {
+    // Or one of its threads spoke behind its report.
+    let late = "stopped: 1 finished, 0 returned, 0 at risk\n{\"target\":\"millrace::locks\"}\n";
+    for end in ["{\"timestamp\":\"2026-11-28T00:1", "stopped: 1 finished, 0 returned, 0 at risk\n", late, "\u{0}"] {
         assert_eq!(bent(&Story::gapless(), |folder| append(folder, "worker-1.jsonl", end)).0, Some(0), "{end}");
     }
     // In the middle, or in a file of the harness, something is lost.
