@@ -50,6 +50,16 @@ async fn an_order_with_a_tombstone() {
     planted(&["UPDATE tombstones SET order_id = 'a-1'"], Rule::Duplicated, 1).await;
 }
 
+/// Found by damaged messages: what stands in other fields is not ours to judge.
+#[tokio::test]
+async fn a_number_that_fits_nowhere_in_another_field() {
+    let ledger = Ledger::fine().await;
+    let odd = "UPDATE orders SET body = '{\"x\":1e999,' || substr(body, 2) WHERE order_id = 'a-2'";
+    ledger.run(&[odd.to_owned()]).await;
+    let report = ledger.verified(Sequence::Gapless, None).await;
+    assert!(report.is_clean(), "{:#?}", report.findings);
+}
+
 #[tokio::test]
 async fn a_position_that_is_not_the_sequence() {
     let moved = "UPDATE orders SET body = replace(body, '\"sequence\":2', '\"sequence\":3') WHERE order_id = 'a-2'";
