@@ -13,11 +13,12 @@ pub fn settle(world: &mut World) {
     for _ in 0..40 {
         let end = world.now.after(ms(1_000));
         world.run_until(end);
-        if is_quiet(world) {
-            let blocked: Vec<CustomerId> = blocked(world);
-            if blocked.is_empty() {
-                break;
-            }
+        let blocked: Vec<CustomerId> = blocked(world);
+        if is_quiet(world) && blocked.is_empty() {
+            break;
+        }
+        // Not only when it is quiet: what another customer parked under the same name waits for the decision too.
+        if is_acked(world) {
             for name in blocked {
                 world.person_decides(&name);
             }
@@ -30,8 +31,12 @@ pub fn blocked(world: &World) -> Vec<CustomerId> {
     blocked.map(|(name, _)| name.clone()).collect()
 }
 
-pub fn is_quiet(world: &World) -> bool {
+fn is_acked(world: &World) -> bool {
     world.sqs.messages.iter().all(|message| message.deleted)
+}
+
+pub fn is_quiet(world: &World) -> bool {
+    is_acked(world)
         && world.instances.iter().all(|instance| instance.core.snapshot().messages == 0 && is_direct(instance))
         && stuck(world).is_empty()
         && (!world.plan.windows || world.is_open())
