@@ -206,3 +206,16 @@ fn nothing_passes_a_malformed_message() {
     let actions = desk.wrote(0, Written::Quarantine(Ok(CaseVerdict::Quarantined)));
     assert_eq!(parks(&actions), [[2]]);
 }
+
+/// What stood in its way is gone since: it is nowhere, so it has no end, and is judged again.
+#[test]
+fn what_a_look_up_does_not_find_goes_back_into_its_lane() {
+    let mut desk = early(|_| {});
+    desk.pass(ms(50));
+    let actions = desk.wrote(0, Written::Park(Ok(vec![ParkVerdict::Taken])));
+    assert!(matches!(&writes(&actions)[..], [(0, Work::LookUp(orders))] if orders.len() == 1), "{actions:?}");
+    let mut actions = desk.wrote(0, Written::LookUp(Ok(vec![Found::Absent])));
+    assert_eq!(ends(&actions), []);
+    actions.extend(desk.pass(ms(50)));
+    assert_eq!(runs(&actions), [[3]], "where it stands is asked anew: {actions:?}");
+}
