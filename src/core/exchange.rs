@@ -227,6 +227,22 @@ pub enum Written<P> {
     Sweep(Result<(Vec<CustomerId>, Option<Vec<Gap>>), LedgerError>),
 }
 
+impl<P> Written<P> {
+    /// Why it failed, if it did.
+    #[must_use]
+    pub fn error(&self) -> Option<&LedgerError> {
+        match self {
+            Written::Probe(result) => result.as_ref().err(),
+            Written::Commit(result) => result.as_ref().err(),
+            Written::Park(result) => result.as_ref().err(),
+            Written::LookUp(result) => result.as_ref().err(),
+            Written::Load(result) => result.as_ref().err(),
+            Written::Quarantine(result) => result.as_ref().err(),
+            Written::Sweep(result) => result.as_ref().err(),
+        }
+    }
+}
+
 /// Work for an appender.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum SpoolWork<P> {

@@ -11,9 +11,10 @@ use tracing::Level;
 
 use super::Role;
 use super::parcel::Handle;
+use super::record::shown;
 use crate::core::{Action, Appended, Arrival, Input, LockCall, Route, SpoolWork, Spooled, Work, Written};
 use crate::inbox::Settled;
-use crate::ledger::{CaseVerdict, Found, Gate, LedgerError, ParkVerdict, Verdict};
+use crate::ledger::{CaseVerdict, Found, LedgerError, ParkVerdict, Verdict};
 use crate::order::{Digest, EntryId, Rank};
 
 pub(super) struct History {
@@ -131,13 +132,8 @@ impl History {
 
     /// Where orders go: a line when it is another way than before.
     pub(super) fn routed(&mut self, route: &Route) {
-        let (route, epoch) = match route {
-            Route::Direct => ("direct", None),
-            Route::Spool { epoch, .. } => ("spool", Some(epoch)),
-            Route::Hold { .. } => ("hold", None),
-            Route::Probing { .. } => ("probing", None),
-            Route::HalfOpen { .. } => ("half_open", None),
-        };
+        let epoch = if let Route::Spool { epoch, .. } = route { Some(epoch) } else { None };
+        let route = shown(route).label();
         if std::mem::replace(&mut self.route, route) != route {
             line!(self, "route", route, epoch);
         }
@@ -150,7 +146,7 @@ fn wrote(written: &Written<Handle>) -> (&'static str, Result<String, &'static st
         result.as_ref().map(tell).map_err(|error| error.class.label())
     }
     match written {
-        Written::Probe(result) => ("probe", told(result, |gate| json(&gate_word(*gate)))),
+        Written::Probe(result) => ("probe", told(result, json)),
         Written::Commit(result) => ("commit", told(result, |all| each(all, verdict))),
         Written::Park(result) => ("park", told(result, |all| each(all, |verdict| park_verdict(*verdict)))),
         Written::LookUp(result) => ("look_up", told(result, |all| each(all, found))),
@@ -208,14 +204,6 @@ fn lock_call(call: LockCall) -> &'static str {
         LockCall::Take => "take",
         LockCall::Renew => "renew",
         LockCall::Release => "release",
-    }
-}
-
-fn gate_word(gate: Gate) -> &'static str {
-    match gate {
-        Gate::Open => "open",
-        Gate::Closed => "closed",
-        Gate::Draining => "draining",
     }
 }
 

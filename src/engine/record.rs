@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use super::Role;
 use super::parcel::{Handle, Parcel};
 use crate::backlog::Progress;
-use crate::core::{Action, Alarm, Core, Input, Route, Settings, Snapshot, Spooled, Written};
-use crate::ledger::{ErrorClass, LedgerError};
+use crate::core::{Action, Alarm, Core, Input, Route, Settings, Snapshot, Spooled};
+use crate::ledger::ErrorClass;
 use crate::metrics::{self, Alarm as Counted};
 use crate::outcome::Outcome;
 use crate::status::{LastError, LocksState, Outcomes, Phase, Route as Shown, Status};
@@ -60,7 +60,7 @@ impl Record {
                 self.note("locks", "away", error.0.clone());
             }
             Input::Wrote { written, .. } => {
-                if let Some(error) = failure(written) {
+                if let Some(error) = written.error() {
                     let class = error.class.label();
                     match error.class {
                         // A busy customer or a duplicate: ordinary, and handled.
@@ -116,13 +116,7 @@ impl Record {
     pub(super) fn publish(&mut self, core: &Core<Handle>) {
         let seen = core.snapshot();
         let now = Timestamp::now();
-        let route = match seen.route {
-            Route::Direct => Shown::Direct,
-            Route::Spool { .. } => Shown::Spool,
-            Route::Hold { .. } => Shown::Hold,
-            Route::Probing { .. } => Shown::Probing,
-            Route::HalfOpen { .. } => Shown::HalfOpen,
-        };
+        let route = shown(&seen.route);
         let reason = match &seen.route {
             Route::Hold { reason, .. } | Route::Probing { reason, .. } => Some(reason.clone()),
             Route::Direct | Route::Spool { .. } | Route::HalfOpen { .. } => None,
@@ -191,15 +185,14 @@ impl Record {
     }
 }
 
-fn failure(written: &Written<Handle>) -> Option<&LedgerError> {
-    match written {
-        Written::Probe(result) => result.as_ref().err(),
-        Written::Commit(result) => result.as_ref().err(),
-        Written::Park(result) => result.as_ref().err(),
-        Written::LookUp(result) => result.as_ref().err(),
-        Written::Load(result) => result.as_ref().err(),
-        Written::Quarantine(result) => result.as_ref().err(),
-        Written::Sweep(result) => result.as_ref().err(),
+/// As it is shown.
+pub(super) fn shown(route: &Route) -> Shown {
+    match route {
+        Route::Direct => Shown::Direct,
+        Route::Spool { .. } => Shown::Spool,
+        Route::Hold { .. } => Shown::Hold,
+        Route::Probing { .. } => Shown::Probing,
+        Route::HalfOpen { .. } => Shown::HalfOpen,
     }
 }
 

@@ -7,7 +7,7 @@ use super::history::History;
 use super::plan::{Dependency, Play};
 use super::proxy::Proxy;
 use crate::fleet::queue::Queue;
-use crate::fleet::site::Site;
+use crate::fleet::site::{Site, windows};
 use crate::servers::rustack::Rustack;
 use crate::servers::{postgres, redis};
 
@@ -35,19 +35,7 @@ impl Stage {
         let redis = redis::Server::start().await;
         let (ledger_url, backlog_url) = (ledger.create("ledger").await, backlog.create("backlog").await);
         let effects = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/chaos/effects.sql");
-        let sections = format!(
-            r#"
-            effects = "{effects}"
-            [backlog]
-            url = "{backlog_url}"
-            lock_timeout = "500ms"
-            statement_timeout = "1s"
-            look = "2s"
-            [maintenance]
-            rate_max = 20000
-            lease = "4s"
-            "#
-        );
+        let sections = format!("effects = \"{effects}\"\n{}", windows(&backlog_url));
         let (queue, front) = queue(play).await;
         let site = Site::with(play.ordering, queue, &ledger_url, &redis.url(), "chaos", &sections).await;
         sql(&ledger_url, include_str!("tables.sql")).await.unwrap();

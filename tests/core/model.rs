@@ -95,7 +95,9 @@ impl Seen {
         let name = format!("{action:?}");
         let name = name.split(['(', ' ']).next().unwrap_or_default();
         match action {
-            Action::Write(_, _, end) | Action::Spool(_, _, end) => self.count(&format!("{name} {end:?}")),
+            Action::Write(_, _, Some(fault)) | Action::Spool(_, _, Some(fault)) => {
+                self.count(&format!("{name} {fault:?}"));
+            }
             _ => self.count(name),
         }
     }

@@ -197,3 +197,19 @@ pub async fn stopped(worker: &mut Worker) -> Stopped {
     assert_eq!(line, format!("stopped: {finished} finished, {returned} returned, {at_risk} at risk"));
     Stopped { finished, returned, at_risk }
 }
+
+/// The sections of a site whose orders go to this backlog in a window; soon noticed, and soon taken over.
+pub fn windows(backlog: &str) -> String {
+    format!(
+        r#"
+        [backlog]
+        url = "{backlog}"
+        lock_timeout = "500ms"
+        statement_timeout = "1s"
+        look = "2s"
+        [maintenance]
+        rate_max = 20000
+        lease = "4s"
+        "#
+    )
+}

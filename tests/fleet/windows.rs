@@ -10,7 +10,7 @@ use tokio::time::{Instant, interval, sleep, sleep_until};
 
 use super::load::Load;
 use super::queue::Queue;
-use super::site::{Said, Site, stopped};
+use super::site::{Said, Site, stopped, windows};
 use crate::random::Random;
 use crate::servers::process::{Worker, alone};
 use crate::servers::rustack::Rustack;
@@ -188,18 +188,7 @@ async fn window(play: &Play, queue: Queue) {
     let (mut ledger_server, mut backlog_server) = (postgres::Server::start().await, postgres::Server::start().await);
     let redis = redis::Server::start().await;
     let (ledger, backlog) = (ledger_server.create("ledger").await, backlog_server.create("backlog").await);
-    let sections = format!(
-        r#"
-        [backlog]
-        url = "{backlog}"
-        lock_timeout = "500ms"
-        statement_timeout = "1s"
-        look = "2s"
-        [maintenance]
-        rate_max = 20000
-        lease = "4s"
-        "#
-    );
+    let sections = windows(&backlog);
     let site = Site::with(play.ordering, queue, &ledger, &redis.url(), "window", &sections).await;
     let folder = site.folder.path();
     let numbered = play.ordering == "gapless";

@@ -6,7 +6,7 @@ use millrace::order::Ordering;
 use millrace::window::Phase;
 
 use super::super::sim::ledger::Pass;
-use super::protocol::{Action, End, Fault, Protocol, Who};
+use super::protocol::{Action, Fault, Protocol, Who};
 use super::state::{Message, Operator, State, Worker};
 
 impl Protocol {
@@ -51,20 +51,20 @@ impl Protocol {
                 continue;
             }
             let action = |end| Action::Write(who, *slot, end);
-            actions.push(action(End::Done));
+            actions.push(action(None));
             if self.may(state, Fault::Away) {
-                actions.push(action(End::Away));
+                actions.push(action(Some(Fault::Away)));
             }
             let writes = matches!(work, Work::Commit { .. } | Work::Park(_) | Work::Quarantine { .. });
             if writes && self.may(state, Fault::LostAnswer) {
-                actions.push(action(End::LostAnswer));
+                actions.push(action(Some(Fault::LostAnswer)));
             }
             if matches!(work, Work::Commit { .. }) {
                 if self.may(state, Fault::OldSnapshot) && !state.ledger.get().parked.is_empty() {
-                    actions.push(action(End::OldSnapshot));
+                    actions.push(action(Some(Fault::OldSnapshot)));
                 }
                 if self.may(state, Fault::Timeout) {
-                    actions.push(action(End::Timeout));
+                    actions.push(action(Some(Fault::Timeout)));
                 }
             }
         }
@@ -73,12 +73,12 @@ impl Protocol {
                 if matches!(work, SpoolWork::Look) && process.spools_to.is_none() && !is_worth_a_look(state) {
                     continue;
                 }
-                actions.push(Action::Spool(index, *slot, End::Done));
+                actions.push(Action::Spool(index, *slot, None));
                 if self.may(state, Fault::Away) {
-                    actions.push(Action::Spool(index, *slot, End::Away));
+                    actions.push(Action::Spool(index, *slot, Some(Fault::Away)));
                 }
                 if matches!(work, SpoolWork::Append { .. }) && self.may(state, Fault::LostAnswer) {
-                    actions.push(Action::Spool(index, *slot, End::LostAnswer));
+                    actions.push(Action::Spool(index, *slot, Some(Fault::LostAnswer)));
                 }
             }
         }

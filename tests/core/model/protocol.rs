@@ -96,24 +96,15 @@ pub enum Who {
     Drain,
 }
 
-/// How a statement ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum End {
-    Done,
-    Away,
-    LostAnswer,
-    OldSnapshot,
-    Timeout,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Action {
     /// A poll brings these messages.
     Receive(usize, Vec<usize>),
     /// A poll of the drain brings these rows.
     Read(Vec<u64>),
-    Write(Who, usize, End),
-    Spool(usize, usize, End),
+    /// A statement of a slot ends, well or by a fault.
+    Write(Who, usize, Option<Fault>),
+    Spool(usize, usize, Option<Fault>),
     /// A delete is executed (or not), and its answer comes (or not).
     Delete(Who, bool, bool),
     /// The next deadline is due.
@@ -288,13 +279,7 @@ impl Model for Protocol {
 /// Which fault an action is.
 fn state_fault(state: &State, action: &Action) -> Option<Fault> {
     match action {
-        Action::Write(_, _, end) | Action::Spool(_, _, end) => match end {
-            End::Done => None,
-            End::Away => Some(Fault::Away),
-            End::LostAnswer => Some(Fault::LostAnswer),
-            End::OldSnapshot => Some(Fault::OldSnapshot),
-            End::Timeout => Some(Fault::Timeout),
-        },
+        Action::Write(_, _, fault) | Action::Spool(_, _, fault) => *fault,
         Action::Delete(_, true, true) => None,
         Action::Delete(..) => Some(Fault::Delete),
         Action::Crash(_) => Some(Fault::Crash),

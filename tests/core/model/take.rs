@@ -11,15 +11,14 @@ use millrace::outcome::Outcome;
 
 use super::super::sim::catalog::Parcel;
 use super::super::sim::chance::Chance;
-use super::super::sim::ledger::{Ledger, Pass, error};
+use super::super::sim::ledger::{Ledger, Pass, Runs, error};
 use super::super::sim::world::write::{customers, fail};
 use super::offer::worker;
 use super::operator::decides;
-use super::protocol::{Action, End, Protocol, Who};
+use super::protocol::{Action, Fault, Protocol, Who};
 use super::state::{Command, Ghost, Message, Operator, Part, State, Worker};
 
 type Parked = BTreeMap<(CustomerId, Rank), Parcel>;
-type Runs = [(CustomerId, Vec<(Rank, Parcel)>)];
 
 impl Protocol {
     pub fn take(&self, state: &mut State, action: &Action) {
@@ -98,19 +97,19 @@ impl Protocol {
         self.feed(state, Who::Drain, Time::ZERO, Input::Received { poll, result: Ok(arrivals) });
     }
 
-    fn writes(&self, state: &mut State, who: Who, slot: usize, end: End) {
+    fn writes(&self, state: &mut State, who: Who, slot: usize, fault: Option<Fault>) {
         let (work, pass) = process(state, who).change(|worker| {
             let work = worker.writes.remove(&slot).expect("it is on its way");
             if let Work::Commit { runs, .. } = &work
-                && end == End::LostAnswer
+                && fault == Some(Fault::LostAnswer)
             {
                 worker.frozen.extend(runs.iter().map(|(name, _)| name.clone()));
             }
             (work, worker.pass())
         });
-        let written = match end {
-            End::Done | End::OldSnapshot => {
-                let written = self.execute(state, pass, &work, end == End::OldSnapshot);
+        let written = match fault {
+            None | Some(Fault::OldSnapshot) => {
+                let written = self.execute(state, pass, &work, fault == Some(Fault::OldSnapshot));
                 let definite = matches!(&written, Written::Commit(Ok(_)))
                     || matches!(&written, Written::Commit(Err(error)) if matches!(error.class, ErrorClass::Fault | ErrorClass::Taken));
                 if definite && let Work::Commit { runs, .. } = &work {
@@ -122,12 +121,13 @@ impl Protocol {
                 }
                 written
             }
-            End::Away => fail(&work, error(ErrorClass::Away, "away")),
-            End::Timeout => fail(&work, error(ErrorClass::Timeout, "timeout")),
-            End::LostAnswer => {
+            Some(Fault::Away) => fail(&work, error(ErrorClass::Away, "away")),
+            Some(Fault::Timeout) => fail(&work, error(ErrorClass::Timeout, "timeout")),
+            Some(Fault::LostAnswer) => {
                 state.ghosts.push(Ghost::Write(pass, work.clone()));
                 fail(&work, error(ErrorClass::Unknown, "unknown"))
             }
+            Some(fault) => unreachable!("no statement ends by {fault:?}"),
         };
         self.seen.lock().unwrap().written(&written);
         self.feed(state, who, Time::ZERO, Input::Wrote { slot, written });
@@ -136,26 +136,25 @@ impl Protocol {
     /// A statement of the ledger, at once.
     fn execute(&self, state: &mut State, pass: Pass, work: &Work<Parcel>, old_snapshot: bool) -> Written<Parcel> {
         let catalog = self.catalog(state);
-        let copies = state.ledger.get().parked.clone();
-        let runs = if let Work::Commit { runs, .. } = work { runs.clone() } else { Vec::new() };
+        let before = state.ledger.clone();
         let mut ledger = state.ledger.clone();
         let mut written = ledger.change(|ledger| ledger.execute(pass, work, (catalog, &self.sqs), &mut Chance::new(0)));
-        if old_snapshot && let Written::Commit(Ok(verdicts)) = &mut written {
-            ledger.change(|ledger| leave_copies(ledger, &copies, &runs, verdicts));
+        if old_snapshot && let (Work::Commit { runs, .. }, Written::Commit(Ok(verdicts))) = (work, &mut written) {
+            ledger.change(|ledger| leave_copies(ledger, &before.get().parked, runs, verdicts));
         }
         state.ledger = ledger;
         written
     }
 
-    fn spools_work(&self, state: &mut State, index: usize, slot: usize, end: End) {
+    fn spools_work(&self, state: &mut State, index: usize, slot: usize, fault: Option<Fault>) {
         let work = state.workers[index].change(|worker| worker.spools.remove(&slot)).expect("it is on its way");
         let away = || BacklogError { class: BacklogErrorClass::Away, message: "away".into() };
-        let spooled = match (&work, end) {
-            (SpoolWork::Look, End::Done) => Spooled::Look(Ok(state.backlog.get().accepts())),
+        let spooled = match (&work, fault) {
+            (SpoolWork::Look, None) => Spooled::Look(Ok(state.backlog.get().accepts())),
             (SpoolWork::Look, _) => Spooled::Look(Err(away())),
-            (SpoolWork::Append { .. }, End::Done) => Spooled::Append(Ok(self.append(state, &work))),
+            (SpoolWork::Append { .. }, None) => Spooled::Append(Ok(self.append(state, &work))),
             (SpoolWork::Append { .. }, _) => {
-                if end == End::LostAnswer {
+                if fault == Some(Fault::LostAnswer) {
                     state.ghosts.push(Ghost::Append(work.clone()));
                 }
                 Spooled::Append(Err(away()))

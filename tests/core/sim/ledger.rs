@@ -17,6 +17,9 @@ use millrace::order::{CustomerId, Digest, EntryId, Ordering, Rank};
 use super::catalog::{Catalog, Parcel};
 use super::chance::Chance;
 
+/// What a commit is given.
+pub type Runs = Vec<(CustomerId, Vec<(Rank, Parcel)>)>;
+
 #[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]
 pub struct Customer {
     pub last: Rank,

@@ -8,9 +8,7 @@ use millrace::order::{CustomerId, EntryId, Ordering, Rank};
 use super::super::catalog::{Catalog, Parcel};
 use super::super::chance::Chance;
 use super::super::sqs::Sqs;
-use super::{Customer, Ledger, Pass};
-
-pub type Runs = Vec<(CustomerId, Vec<(Rank, Parcel)>)>;
+use super::{Customer, Ledger, Pass, Runs};
 
 /// The orders of a run that would be written.
 type Plan = (CustomerId, Vec<Parcel>);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use millrace::core::{Action, Core, Input, Report, Route, Settings, SpoolWork, Time, Work, Written};
-use millrace::ledger::{ErrorClass, LedgerError};
+use millrace::ledger::ErrorClass;
 use millrace::order::CustomerId;
 use millrace::outcome::Outcome;
 
@@ -194,7 +194,7 @@ impl Instance {
             }
             Input::Wrote { slot, written } => {
                 let (sent, work) = self.slots.remove(slot).expect("an answer to no job");
-                if error_of(written).is_some_and(|error| error.class.spends_session()) {
+                if written.error().is_some_and(|error| error.class.spends_session()) {
                     self.sessions.remove(slot);
                 }
                 if let (Work::Commit { runs, .. }, Written::Commit(result)) = (work, written) {
@@ -228,17 +228,5 @@ impl Instance {
         assert!(self.calls.len() - deletes <= 2 * settings.calls_max, "I12: visibility calls");
         let open = self.deliveries.values().filter(|end| end.is_none()).count();
         assert!(open <= snapshot.messages, "{open} deliveries without an end, {} held", snapshot.messages);
-    }
-}
-
-fn error_of(written: &Written<Parcel>) -> Option<&LedgerError> {
-    match written {
-        Written::Probe(result) => result.as_ref().err(),
-        Written::Commit(result) => result.as_ref().err(),
-        Written::Park(result) => result.as_ref().err(),
-        Written::LookUp(result) => result.as_ref().err(),
-        Written::Load(result) => result.as_ref().err(),
-        Written::Quarantine(result) => result.as_ref().err(),
-        Written::Sweep(result) => result.as_ref().err(),
     }
 }
