@@ -107,7 +107,8 @@ macro_rules! contract {
             }
             sweep {
                 what_stands_next_is_found, copies_of_ended_orders_are_removed, a_conflict_is_no_copy,
-                blocked_customers_are_left_alone, the_limit_holds, a_closed_gate_sweeps_nothing, what_lost_its_place_goes_to_quarantine,
+                blocked_customers_are_left_alone, the_limit_holds, a_closed_gate_sweeps_nothing,
+                what_lost_its_place_goes_to_quarantine, a_conflict_that_is_committed_is_none,
             }
             fifo {
                 positions_follow_arrival, known_orders_are_named_and_left_out, marks_have_39_digits,

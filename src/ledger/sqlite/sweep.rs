@@ -12,7 +12,7 @@ use crate::ledger::LedgerError;
 use crate::order::{CustomerId, Ordering};
 
 /// Looks at the next `limit` customers behind `after` that have parked orders: removes copies of what has an end and
-/// what lost its place, and finds who stands next. So one sweep after another sees everybody.
+/// what lost its place, and finds who stands next. So one sweep after another sees everybody. And at as many conflicts.
 pub(super) struct Sweep {
     pub(super) after: String,
     pub(super) limit: u32,
@@ -54,6 +54,13 @@ const LOST: [&str; 2] = [
     RETURNING customer_id",
 ];
 
+/// A conflict that is itself committed is none: another order had its name or its place when it was looked up, and lost
+/// it. The verdict is not old for long, so the newest are looked at.
+const ACQUITTED: &str = "DELETE FROM quarantined_orders WHERE id IN (
+        SELECT q.id FROM (SELECT id, order_id, digest FROM quarantined_orders
+                          WHERE kind = 'conflict' ORDER BY created_at DESC, id DESC LIMIT ?1) q
+        WHERE EXISTS (SELECT 1 FROM orders o WHERE o.order_id = q.order_id AND o.digest = q.digest))";
+
 impl Work for Sweep {
     type Answer = Swept;
     const WRITES: bool = true;
@@ -66,6 +73,7 @@ impl Work for Sweep {
         let looked = sqlx::query_scalar(sql).bind(&self.after).bind(self.limit);
         let looked: Vec<String> = looked.fetch_all(&mut *tx).await.map_err(errors::error)?;
         remove(tx, &looked, terms.ordering).await?;
+        sqlx::query(ACQUITTED).bind(self.limit).execute(&mut *tx).await.map_err(errors::error)?;
         let next = next(tx, &looked, terms.ordering).await?;
         let at_the_end = looked.len() < usize::try_from(self.limit).unwrap_or(usize::MAX);
         let after = looked.into_iter().next_back().filter(|_| !at_the_end).unwrap_or_default();

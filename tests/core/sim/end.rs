@@ -39,6 +39,7 @@ pub fn is_quiet(world: &World) -> bool {
     is_acked(world)
         && world.instances.iter().all(|instance| instance.core.snapshot().messages == 0 && is_direct(instance))
         && stuck(world).is_empty()
+        && stale_conflicts(world) == 0
         && (!world.plan.windows || world.is_open())
 }
 
@@ -80,6 +81,7 @@ pub fn check(world: &World) {
             || (entry.poison && world.plan.ordering == Ordering::None);
         assert!(ended || behind_gap(world, entry), "L1: no end, and no gap before it: {entry:?}");
     }
+    assert_eq!(stale_conflicts(world), 0, "a person sees a conflict that is none");
     for (name, customer) in &world.ledger.customers {
         assert_eq!(customer.last as usize, customer.line.len(), "I2: {name}");
         let parked = world.ledger.parked_of(name).count() as u64;
@@ -88,8 +90,8 @@ pub fn check(world: &World) {
 }
 
 /// How many orders are committed and lie in quarantine too, as conflicts: a look-up found another content parked, and
-/// its answer was old when the case was written. A person sees a case that is none, and nothing else comes of it.
-pub fn stale_conflicts(world: &World) -> usize {
+/// its answer was old when the case was written. A sweep removes them.
+fn stale_conflicts(world: &World) -> usize {
     let committed = |(id, digest): &(EntryId, Digest)| world.ledger.orders.get(id).is_some_and(|(_, d)| d == digest);
     let stale = world.ledger.quarantine.iter().filter(|(entry, _)| committed(entry));
     stale.inspect(|(entry, kind)| assert_eq!(**kind, CaseKind::Conflict, "I1: {entry:?}")).count()

@@ -313,6 +313,11 @@ impl Ledger {
     pub fn sweep(&mut self, limit: u32, pass: Pass, catalog: &Catalog) -> (Vec<CustomerId>, Vec<Gap>) {
         let (mut ready, mut gaps) = (Vec::new(), Vec::new());
         let admitted = self.gate.admits(pass, true);
+        if admitted {
+            let orders = &self.orders;
+            let committed = |(id, digest): &(EntryId, Digest)| orders.get(id).is_some_and(|(_, there)| there == digest);
+            self.quarantine.retain(|entry, kind| *kind != CaseKind::Conflict || !committed(entry));
+        }
         let names: Vec<CustomerId> = self.customers.keys().cloned().collect();
         for name in names {
             let over: Vec<Rank> = self

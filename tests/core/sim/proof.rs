@@ -39,9 +39,6 @@ pub fn run_told(plan: Plan, told: bool) -> World {
     world.calm();
     end::settle(&mut world);
     end::check(&world);
-    for _ in 0..end::stale_conflicts(&world) {
-        world.faults.tally.note(Kind::StaleConflicts);
-    }
     end::stop(&mut world);
     world
 }

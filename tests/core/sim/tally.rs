@@ -133,7 +133,6 @@ kinds! {
     Unparked, "parked orders committed", 0, Strict;
     Quarantined, "entries put into quarantine", 0, Everywhere;
     Conflicts, "conflicts put into quarantine", 0, Everywhere;
-    StaleConflicts, "orders committed that lie in quarantine as conflicts too", 0, Seldom;
     Malformed, "malformed messages put into quarantine", 0, Everywhere;
     Poison, "poisoned orders put into quarantine", 0, Everywhere;
     Returned, "deliveries handed back", 0, Everywhere;

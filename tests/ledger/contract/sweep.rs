@@ -123,3 +123,28 @@ pub(crate) async fn what_lost_its_place_goes_to_quarantine<S: Store>(store: &S) 
     assert_eq!(bench.count("quarantined_orders").await, 2, "by the same name as every other way");
     assert_eq!(bench.commit_one(&[order("ada", 4)]).await, committed(4, 1));
 }
+
+/// One worker was told that another content is parked under its name; before it wrote that down, another worker had
+/// committed it.
+pub(crate) async fn a_conflict_that_is_committed_is_none<S: Store>(store: &S) {
+    let mut bench = Bench::new(store, Gapless).await;
+    let (first, second) = (order("ada", 1), order("bob", 1));
+    let rival = resent(&other_content(&first), 7);
+    bench.commit_one(std::slice::from_ref(&first)).await;
+    for accused in [&first, &rival, &second] {
+        assert_eq!(bench.quarantine(&harmless(accused, CaseKind::Conflict)).await, CaseVerdict::Quarantined);
+    }
+    bench.gate("CLOSED", 1).await;
+    bench.sweep(10).await;
+    assert_eq!(bench.count("quarantined_orders").await, 3, "nothing is written through a closed gate");
+    bench.gate("OPEN", 1).await;
+    // The newest, no more of them at a time than customers.
+    let committed = "digest IN (SELECT digest FROM orders)";
+    let older = format!("UPDATE quarantined_orders SET created_at = '2001-02-03T04:05:06Z' WHERE {committed}");
+    bench.probe.execute(&older).await;
+    bench.sweep(2).await;
+    assert_eq!(bench.count("quarantined_orders").await, 3);
+    bench.sweep(3).await;
+    assert_eq!(bench.column("SELECT order_id FROM quarantined_orders ORDER BY 1").await, ["ada-1", "bob-1"]);
+    assert_eq!(bench.count(&format!("quarantined_orders WHERE {committed}")).await, 0);
+}
