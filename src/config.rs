@@ -229,7 +229,7 @@ pub struct Ledger {
     /// How often each instance looks for parked orders that a crash left behind.
     #[serde(with = "duration", default = "defaults::sweep")]
     pub sweep: Duration,
-    /// The most customers, and the most conflicts in quarantine, that one sweep looks at.
+    /// The most customers, and the most entries of quarantine, that one sweep looks at.
     #[serde(default = "defaults::sweep_max")]
     pub sweep_max: u32,
     /// How old a gap in a customer's numbers is when it raises an alarm.

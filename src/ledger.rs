@@ -137,8 +137,8 @@ pub trait Session: Send + 'static {
     /// What blocks needs the gate of a new order, everything else an open or a draining one.
     fn quarantine(&mut self, case: &Case) -> impl Future<Output = Result<CaseVerdict, LedgerError>> + Send;
 
-    /// Finds what a crash left behind: removes parked copies of orders that have an end, and conflicts that are
-    /// committed, and returns at most `limit` customers whose parked orders stand next.
+    /// Finds what a crash left behind: removes parked copies of orders that have an end, and entries of
+    /// quarantine that are committed, and returns at most `limit` customers whose parked orders stand next.
     fn sweep(&mut self, limit: u32) -> impl Future<Output = Result<Vec<CustomerId>, LedgerError>> + Send;
 
     /// `gapless`: at most `limit` customers that are not blocked and have had orders parked for longer than

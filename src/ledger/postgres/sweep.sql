@@ -5,10 +5,10 @@
 -- to another order: it goes to quarantine, or it would wait for ever. Everything is judged by one snapshot, in which
 -- every place up to last_position is filled.
 --
--- A conflict that is itself committed is none: another order had its name or its place when it was looked up, and lost
--- it. The verdict is not old for long, so the newest are looked at.
+-- An entry of quarantine that is itself committed is none: another order had its name or its place when it was looked
+-- up, and lost it; or the producer sent it again. The newest are looked at, because a verdict is not old for long.
 --
--- $1 ordering  $2 the customer where the last sweep ended  $3 the most customers, and the most conflicts
+-- $1 ordering  $2 the customer where the last sweep ended  $3 the most customers, and the most entries of quarantine
 WITH mr_gate AS MATERIALIZED (
     SELECT epoch FROM gate
     WHERE id = 1 AND state IN ('OPEN', 'DRAINING') AND epoch >= (SELECT epoch FROM gate_announced WHERE id = 1)
@@ -57,14 +57,14 @@ WITH mr_gate AS MATERIALIZED (
            format('sequence %s of customer %s belongs to another order', ord, customer_id), body, false
     FROM mr_removed WHERE NOT ended
     ON CONFLICT (id) DO NOTHING
-), mr_conflict AS MATERIALIZED (
+), mr_accused AS MATERIALIZED (
     SELECT q.id, coalesce(
         (SELECT true FROM orders o WHERE o.order_id = q.order_id AND o.digest = q.digest LIMIT 1), false) AS committed
     FROM (SELECT id, order_id, digest FROM quarantined_orders
-          WHERE kind = 'conflict' ORDER BY created_at DESC, id DESC LIMIT $3::bigint) q
+          WHERE NOT blocks AND order_id IS NOT NULL ORDER BY created_at DESC, id DESC LIMIT $3::bigint) q
 ), mr_acquitted AS (
     DELETE FROM quarantined_orders q
-    WHERE q.id = ANY (ARRAY (SELECT id FROM mr_conflict WHERE committed)) AND EXISTS (SELECT FROM mr_gate)
+    WHERE q.id = ANY (ARRAY (SELECT id FROM mr_accused WHERE committed)) AND EXISTS (SELECT FROM mr_gate)
 )
 SELECT s.customer_id, s.blocked_by IS NULL AND coalesce(CASE WHEN $1::text = 'gapless'
     THEN (SELECT true FROM parked_orders p WHERE p.customer_id = s.customer_id AND p.ord = s.last_position + 1 LIMIT 1)

@@ -12,7 +12,8 @@ use crate::ledger::LedgerError;
 use crate::order::{CustomerId, Ordering};
 
 /// Looks at the next `limit` customers behind `after` that have parked orders: removes copies of what has an end and
-/// what lost its place, and finds who stands next. So one sweep after another sees everybody. And at as many conflicts.
+/// what lost its place, and finds who stands next. So one sweep after another sees everybody. And at as many
+/// entries of quarantine.
 pub(super) struct Sweep {
     pub(super) after: String,
     pub(super) limit: u32,
@@ -54,11 +55,11 @@ const LOST: [&str; 2] = [
     RETURNING customer_id",
 ];
 
-/// A conflict that is itself committed is none: another order had its name or its place when it was looked up, and lost
-/// it. The verdict is not old for long, so the newest are looked at.
+/// An entry of quarantine that is itself committed is none: another order had its name or its place when it was looked
+/// up, and lost it; or the producer sent it again. The newest are looked at, because a verdict is not old for long.
 const ACQUITTED: &str = "DELETE FROM quarantined_orders WHERE id IN (
         SELECT q.id FROM (SELECT id, order_id, digest FROM quarantined_orders
-                          WHERE kind = 'conflict' ORDER BY created_at DESC, id DESC LIMIT ?1) q
+                          WHERE NOT blocks AND order_id IS NOT NULL ORDER BY created_at DESC, id DESC LIMIT ?1) q
         WHERE EXISTS (SELECT 1 FROM orders o WHERE o.order_id = q.order_id AND o.digest = q.digest))";
 
 impl Work for Sweep {

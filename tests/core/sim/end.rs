@@ -14,11 +14,10 @@ pub fn settle(world: &mut World) {
         let end = world.now.after(ms(1_000));
         world.run_until(end);
         let blocked: Vec<CustomerId> = blocked(world);
-        if is_quiet(world) && blocked.is_empty() {
-            break;
-        }
-        // Not only when it is quiet: what another customer parked under the same name waits for the decision too.
-        if is_acked(world) {
+        if is_quiet(world) {
+            if blocked.is_empty() {
+                break;
+            }
             for name in blocked {
                 world.person_decides(&name);
             }
@@ -31,12 +30,8 @@ pub fn blocked(world: &World) -> Vec<CustomerId> {
     blocked.map(|(name, _)| name.clone()).collect()
 }
 
-fn is_acked(world: &World) -> bool {
-    world.sqs.messages.iter().all(|message| message.deleted)
-}
-
 pub fn is_quiet(world: &World) -> bool {
-    is_acked(world)
+    world.sqs.messages.iter().all(|message| message.deleted)
         && world.instances.iter().all(|instance| instance.core.snapshot().messages == 0 && is_direct(instance))
         && stuck(world).is_empty()
         && stale_conflicts(world) == 0

@@ -96,17 +96,6 @@ impl Ledger {
         self.parked.values().copied().find(|parcel| catalog.entry(*parcel).id == *id)
     }
 
-    /// Whether it waits for a person, or another content of it does and blocks its customer.
-    fn quarantined_as(&self, id: &EntryId, digest: Digest) -> bool {
-        self.quarantine.contains_key(&(id.clone(), digest)) || self.blocks_elsewhere(id, digest)
-    }
-
-    /// Whether another content of it blocks its customer.
-    fn blocks_elsewhere(&self, id: &EntryId, digest: Digest) -> bool {
-        let mut heads = self.customers.values().filter_map(|customer| customer.blocked_by.as_ref());
-        heads.any(|(_, by, other)| by == id && *other != digest)
-    }
-
     /// Whether the ledger has it: the message may be deleted (I3).
     pub fn has(&self, catalog: &Catalog, entry: usize) -> bool {
         let entry = &catalog.entries[entry];
@@ -159,11 +148,8 @@ impl Ledger {
             return if same { ParkVerdict::Parked } else { ParkVerdict::Taken };
         }
         let next_is_blocked = self.ordering == Ordering::Gapless && blocked && parcel.rank == customer.last + 1;
-        let known = self.orders.contains_key(&entry.id)
-            || self.parked_as(catalog, &entry.id).is_some()
-            || self.quarantined_as(&entry.id, entry.digest)
-            || self.tombstones.iter().any(|(id, _)| *id == entry.id);
-        if next_is_blocked || known {
+        let is_head = customer.blocked_by.is_some_and(|(_, id, digest)| id == entry.id && digest == entry.digest);
+        if next_is_blocked || is_head || self.parked_as(catalog, &entry.id).is_some() {
             return ParkVerdict::Taken;
         }
         self.parked.insert((name.clone(), parcel.rank), Parcel { receipt: 0, ..parcel });
@@ -193,9 +179,6 @@ impl Ledger {
         }
         if let Some(there) = self.parked_as(catalog, &entry.id) {
             return if catalog.entry(there).digest == entry.digest { Found::Parked } else { other_content };
-        }
-        if self.quarantined_as(&entry.id, entry.digest) {
-            return other_content;
         }
         let Some(name) = &entry.customer else { return Found::Absent };
         let customer = self.customers.get(name).cloned().unwrap_or_default();
@@ -314,9 +297,11 @@ impl Ledger {
         let (mut ready, mut gaps) = (Vec::new(), Vec::new());
         let admitted = self.gate.admits(pass, true);
         if admitted {
-            let orders = &self.orders;
+            let (orders, customers) = (&self.orders, &self.customers);
+            let heads = || customers.values().filter_map(|customer| customer.blocked_by.as_ref());
+            let blocks = |(id, digest): &(EntryId, Digest)| heads().any(|(_, by, of)| by == id && of == digest);
             let committed = |(id, digest): &(EntryId, Digest)| orders.get(id).is_some_and(|(_, there)| there == digest);
-            self.quarantine.retain(|entry, kind| *kind != CaseKind::Conflict || !committed(entry));
+            self.quarantine.retain(|entry, _| blocks(entry) || !committed(entry));
         }
         let names: Vec<CustomerId> = self.customers.keys().cloned().collect();
         for name in names {

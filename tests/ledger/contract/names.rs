@@ -1,7 +1,7 @@
 //! The name of a skipped order means one content.
 
 use millrace::ledger::decisions::Decision;
-use millrace::ledger::{CaseKind, CaseVerdict, ErrorClass, Found, Verdict};
+use millrace::ledger::{CaseKind, CaseVerdict, ErrorClass, Found, ParkVerdict, Verdict};
 use millrace::order::Ordering::{Fifo, Gapless, None as Unordered};
 
 use super::Store;
@@ -86,4 +86,24 @@ pub(crate) async fn what_is_parked_under_a_skipped_name_is_kept<S: Store>(store:
     assert!(matches!(bench.found(&corrected).await, Found::Conflict(_)));
     assert_eq!(bench.quarantine(&harmless(&corrected, CaseKind::Conflict)).await, CaseVerdict::Quarantined);
     assert_eq!(bench.count("parked_orders").await, 0);
+}
+
+/// Two customers have an order of one name: what blocks the one does not make the other wait (I10).
+pub(crate) async fn a_name_that_blocks_one_customer_is_free<S: Store>(store: &S) {
+    for ordering in [Gapless, Fifo] {
+        let mut bench = Bench::new(store, ordering).await;
+        let (head, rival) = (named("x", "ada", 1), named("x", "bob", 2));
+        bench.quarantine(&poison(&head)).await;
+        bench.quarantine(&poison(&order("bob", 1))).await;
+        assert_eq!(bench.park_one(&rival).await, ParkVerdict::Parked);
+        assert_eq!(bench.found(&rival).await, Found::Parked);
+        bench.skip("bob").await;
+        assert_eq!(bench.next_run("bob", 10).await.orders, [rival.clone()]);
+        assert_eq!(bench.commit_parked(std::slice::from_ref(&rival)).await, committed(2, 0));
+        // The name is taken now; its first owner can be skipped alone, and goes on.
+        let Decision::Refused(why) = bench.decide_retry(&case(&head)).await else { panic!("two orders of one name") };
+        assert!(why.contains("customer bob"), "{why}");
+        bench.skip("ada").await;
+        assert_eq!(bench.commit_one(&[order("ada", 2)]).await, committed(2, 0));
+    }
 }

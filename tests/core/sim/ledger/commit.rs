@@ -111,7 +111,9 @@ impl Ledger {
         }
         let rival = |parcel: &Parcel| self.has_rival(name, *parcel, catalog);
         let contested = self.ordering == Ordering::Gapless && new.iter().any(rival);
-        if contested || first.is_some_and(|first| self.is_ahead(name, &customer, first, parked)) {
+        // Of a parked run nothing may be parked below, known or not.
+        let lowest = if parked { run.first().map(|parcel| parcel.rank).filter(|_| first.is_some()) } else { first };
+        if contested || lowest.is_some_and(|lowest| self.is_ahead(name, &customer, lowest, parked)) {
             return Err(Verdict::Ahead { upto, parked: customer.parked });
         }
         Ok(new)
@@ -123,7 +125,6 @@ impl Ledger {
             |there: Parcel| there.rank != parcel.rank || catalog.entry(there).digest != catalog.entry(parcel).digest;
         self.orders.contains_key(id)
             || self.tombstones.iter().any(|(other, _)| other == id)
-            || self.quarantined_as(id, catalog.entry(parcel).digest)
             || (parked && self.parked_as(catalog, id).is_some_and(elsewhere))
     }
 
@@ -162,10 +163,8 @@ impl Ledger {
             let ends = plan.iter().any(|parcel| catalog.entry(*parcel).id == entry.id)
                 || self.orders.contains_key(&entry.id)
                 || self.tombstones.iter().any(|(id, _)| *id == entry.id)
-                // A conflict blocks nobody, also before it is in quarantine: with another content that blocks its own
-                // customer, say.
-                || self.quarantine.get(&(entry.id.clone(), entry.digest)) == Some(&CaseKind::Conflict)
-                || self.blocks_elsewhere(&entry.id, entry.digest);
+                // A conflict blocks nobody.
+                || self.quarantine.get(&(entry.id.clone(), entry.digest)) == Some(&CaseKind::Conflict);
             assert!(ends || entry.customer.as_ref() != Some(name), "I8: {plan:?} passes {entry:?}");
         }
     }
