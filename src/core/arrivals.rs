@@ -40,7 +40,9 @@ impl<P: Clone> Core<P> {
         let place = (rank, if parked { 0 } else { self.arrivals });
         let lane = self.lanes.entry(customer.clone()).or_insert_with(Lane::new);
         if !spooling && lane.is_over(ordering, rank) {
-            if !parked {
+            // In `fifo` a parked one stays below the mark until it is judged: its name is known, with another content
+            // maybe, and whoever heard that of its commit is gone. In `gapless` the sweep judges it.
+            if !parked || ordering == Ordering::Fifo {
                 self.suspects.push_back(Suspect { customer, place, held });
             }
             return;

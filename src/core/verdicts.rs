@@ -125,6 +125,10 @@ impl<P: Clone> Core<P> {
                     lane.unload();
                 }
                 lane.learn_parked(parked);
+                if parked_batch {
+                    lane.tries += 1;
+                    self.again_later(customer);
+                }
             }
             Verdict::Blocked => {
                 lane.tries = 0;

@@ -26,6 +26,10 @@ async fn two_engines(ordering: Ordering) {
     let sent = if ordering == Ordering::Fifo { bodies.clone() } else { random.scatter(&bodies, 5) };
     bench.sqs.faults().set(Operation::ReceiveMessage, When::Every(10), Fault::DeliverAgain);
     let workers = [bench.start(), bench.start()];
+    for worker in &workers {
+        // Or the first one has done everything before the other is there.
+        worker.until("it asks for messages", |status| status.polls > 0).await;
+    }
     bench.send(&sent).await;
     bench.finished(bodies.len()).await;
     let mut shares = Vec::new();

@@ -189,6 +189,21 @@ fn a_parked_order_and_its_delivery_are_one() {
     assert_eq!(ends(&actions), [(5, Outcome::Duplicate)]);
 }
 
+/// `fifo`: its name was known to the commit that took its neighbours, and whoever heard that died. Nobody else would
+/// ever look at it, and it would stand before its customer for ever.
+#[test]
+fn what_was_left_below_the_mark_is_looked_up() {
+    let mut desk = desk(|s| s.ordering = Ordering::Fifo);
+    desk.deliver(vec![order(5, "a", 300)]);
+    let actions = desk.wrote(0, Written::Commit(Ok(vec![Verdict::Ahead { upto: 200, parked: 1 }])));
+    assert!(matches!(&writes(&actions)[..], [(0, Work::Load { .. })]), "{actions:?}");
+    let actions = desk.wrote(0, loaded("a", 200, 1, vec![order(6, "a", 100)]));
+    assert_eq!(writes(&actions), [(0, Work::LookUp(vec![(100, 6)]))]);
+    let actions = desk.wrote(0, Written::LookUp(Ok(vec![Found::Conflict("its name is another's".into())])));
+    let aside = |work: &Work<u32>| matches!(work, Work::Quarantine { payload: 6, blocks: false, .. });
+    assert!(writes(&actions).iter().any(|(_, work)| aside(work)), "{actions:?}");
+}
+
 /// `fifo`: a malformed message whose quarantine came too early keeps its place, and nothing passes it.
 #[test]
 fn nothing_passes_a_malformed_message() {

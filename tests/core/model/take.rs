@@ -72,7 +72,10 @@ impl Protocol {
                 state.ledger.change(|ledger| ledger.retry(name, &mut catalog));
                 state.repaired = true;
             }
-            Action::Skip(name) => state.ledger.change(|ledger| ledger.skip(name)),
+            Action::Skip(name) => {
+                let catalog = self.catalog(state).clone();
+                state.ledger.change(|ledger| ledger.skip(name, &catalog));
+            }
         }
     }
 

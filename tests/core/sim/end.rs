@@ -68,13 +68,15 @@ pub fn check(world: &World) {
     }
     for (index, entry) in world.catalog.entries.iter().enumerate() {
         assert!(world.ledger.has(&world.catalog, index), "I3: lost: {entry:?}");
-        let ended = world.ledger.orders.contains_key(&entry.id)
-            || world.ledger.tombstones.iter().any(|(id, _)| *id == entry.id)
-            || entry.malformed
-            || entry.contested
-            // Nothing stands behind a poisoned order in `none`: it waits for a person.
-            || (entry.poison && world.plan.ordering == Ordering::None);
-        assert!(ended || behind_gap(world, entry), "L1: no end, and no gap before it: {entry:?}");
+        let key = (entry.id.clone(), entry.digest);
+        let ended = world.ledger.has_end(&entry.id, entry.digest) || world.ledger.skipped.contains(&key);
+        let waits = world.ledger.quarantine.get(&key).is_some_and(|kind| match kind {
+            CaseKind::Malformed | CaseKind::Conflict => true,
+            // Nothing stands behind a poisoned order in `none`.
+            CaseKind::Poison => world.plan.ordering == Ordering::None,
+            CaseKind::OutOfSequence => false,
+        });
+        assert!(ended || waits || behind_gap(world, entry), "L1: no end, and no gap before it: {entry:?}");
     }
     assert_eq!(stale_conflicts(world), 0, "a person sees a conflict that is none");
     for (name, customer) in &world.ledger.customers {

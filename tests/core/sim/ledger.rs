@@ -2,6 +2,7 @@
 //! sequence, nothing past an order without an end, quarantine only where it was earned.
 
 mod commit;
+mod decide;
 mod execute;
 mod gate;
 
@@ -11,7 +12,7 @@ pub use gate::{LedgerGate, Pass};
 use std::collections::{BTreeMap, BTreeSet};
 
 use millrace::core::Loaded;
-use millrace::ledger::{CaseKind, CaseVerdict, Found, Gap, Gate, ParkVerdict};
+use millrace::ledger::{CaseKind, CaseVerdict, Found, Gap, ParkVerdict};
 use millrace::order::{CustomerId, Digest, EntryId, Ordering, Rank};
 
 use super::catalog::{Catalog, Parcel};
@@ -42,6 +43,8 @@ pub struct Ledger {
     pub customers: BTreeMap<CustomerId, Customer>,
     pub orders: BTreeMap<EntryId, (CustomerId, Digest)>,
     pub tombstones: BTreeSet<(EntryId, Digest)>,
+    /// What a person gave up, also where its name stands for another order.
+    pub skipped: BTreeSet<(EntryId, Digest)>,
     pub parked: BTreeMap<(CustomerId, Rank), Parcel>,
     pub quarantine: BTreeMap<(EntryId, Digest), CaseKind>,
     /// Rows that a statement holds which nobody waits for any more.
@@ -71,6 +74,7 @@ impl Ledger {
             customers: BTreeMap::new(),
             orders: BTreeMap::new(),
             tombstones: BTreeSet::new(),
+            skipped: BTreeSet::new(),
             parked: BTreeMap::new(),
             quarantine: BTreeMap::new(),
             held_rows: BTreeSet::new(),
@@ -88,7 +92,7 @@ impl Ledger {
         }
     }
 
-    fn has_end(&self, id: &EntryId, digest: Digest) -> bool {
+    pub fn has_end(&self, id: &EntryId, digest: Digest) -> bool {
         self.tombstones.contains(&(id.clone(), digest)) || self.orders.get(id).is_some_and(|(_, d)| *d == digest)
     }
 
@@ -99,11 +103,11 @@ impl Ledger {
     /// Whether the ledger has it: the message may be deleted (I3).
     pub fn has(&self, catalog: &Catalog, entry: usize) -> bool {
         let entry = &catalog.entries[entry];
+        let key = (entry.id.clone(), entry.digest);
         self.has_end(&entry.id, entry.digest)
-            || self.quarantine.contains_key(&(entry.id.clone(), entry.digest))
+            || self.skipped.contains(&key)
+            || self.quarantine.contains_key(&key)
             || self.parked_as(catalog, &entry.id).is_some_and(|parcel| catalog.entry(parcel).digest == entry.digest)
-            // A contested order may lose its parked row to the other one; whether that is right is the ledger's matter.
-            || (entry.contested && self.orders.contains_key(&entry.id))
     }
 
     pub fn park(&mut self, orders: &[Parcel], pass: Pass, catalog: &Catalog, chance: &mut Chance) -> Vec<ParkVerdict> {
@@ -305,13 +309,8 @@ impl Ledger {
         }
         let names: Vec<CustomerId> = self.customers.keys().cloned().collect();
         for name in names {
-            let over: Vec<Rank> = self
-                .parked_of(&name)
-                .filter(|(_, parcel)| self.orders.contains_key(&catalog.entry(*parcel).id))
-                .map(|(rank, _)| rank)
-                .collect();
-            for rank in over.into_iter().filter(|_| admitted) {
-                self.unpark(&name, rank);
+            if admitted && !self.held_rows.contains(&name) {
+                self.sweep_line(&name, catalog);
             }
             let customer = &self.customers[&name];
             let Some((first, _)) = self.parked_of(&name).next() else { continue };
@@ -330,56 +329,21 @@ impl Ledger {
         (ready, gaps)
     }
 
-    /// What blocks the customer, if a decision about it would pass the gate.
-    pub fn decidable(&self, name: &CustomerId) -> Option<Parcel> {
-        let blocked_by = self.customers.get(name)?.blocked_by.as_ref()?;
-        (self.gate.read(Pass::Live) != Gate::Closed).then_some(blocked_by.0)
-    }
-
-    /// A person decides about a blocked customer, if it is one: true where its order is repaired and retried, false
-    /// where it is skipped.
-    pub fn decide(&mut self, name: &CustomerId, catalog: &mut Catalog, chance: &mut Chance) -> Option<bool> {
-        self.decidable(name)?;
-        let retried = chance.permille(500) && self.retry(name, catalog);
-        if !retried {
-            self.skip(name);
+    /// Copies of what has an end or is in quarantine go; in `gapless` what lost its place to another order, too.
+    fn sweep_line(&mut self, name: &CustomerId, catalog: &Catalog) {
+        let (gapless, last) = (self.ordering == Ordering::Gapless, self.customers[name].last);
+        let seen: Vec<_> = self.parked_of(name).filter(|(rank, _)| !gapless || *rank <= last).collect();
+        for (rank, parcel) in seen {
+            let entry = catalog.entry(parcel);
+            let key = (entry.id.clone(), entry.digest);
+            let ended = self.has_end(&entry.id, entry.digest) || self.quarantine.contains_key(&key);
+            if !ended && gapless {
+                assert!(entry.contested, "I7: {entry:?} lost its place");
+                self.quarantine.insert(key, CaseKind::Conflict);
+            }
+            if ended || gapless {
+                self.unpark(name, rank);
+            }
         }
-        Some(retried)
-    }
-
-    /// Repairs the order that blocks a customer, and puts it back into its line. Refused for what is no order, and where
-    /// its name stands for another content by now.
-    pub fn retry(&mut self, name: &CustomerId, catalog: &mut Catalog) -> bool {
-        let Some((parcel, id, digest)) = self.released(name) else { return false };
-        let other = self.parked_as(catalog, &id).is_some_and(|other| catalog.entry(other).digest != digest);
-        if catalog.entries[parcel.entry].malformed || other || self.orders.contains_key(&id) {
-            self.customers.get_mut(name).unwrap().blocked_by = Some((parcel, id, digest));
-            return false;
-        }
-        catalog.entries[parcel.entry].poison = false;
-        self.quarantine.remove(&(id, digest));
-        self.parked.insert((name.clone(), parcel.rank), parcel);
-        self.customers.get_mut(name).unwrap().parked += 1;
-        true
-    }
-
-    /// Gives the place of the order that blocks a customer to a tombstone.
-    pub fn skip(&mut self, name: &CustomerId) {
-        let Some((parcel, id, digest)) = self.released(name) else { return };
-        self.unpark(name, parcel.rank);
-        self.quarantine.remove(&(id.clone(), digest));
-        self.tombstones.insert((id.clone(), digest));
-        let customer = self.customers.get_mut(name).unwrap();
-        customer.last += 1;
-        customer.mark = customer.mark.max(parcel.rank);
-        customer.line.push(id);
-    }
-
-    /// What blocked a customer, and does not any more.
-    fn released(&mut self, name: &CustomerId) -> Option<(Parcel, EntryId, Digest)> {
-        if self.gate.read(Pass::Live) == Gate::Closed {
-            return None;
-        }
-        self.customers.get_mut(name)?.blocked_by.take()
     }
 }

@@ -94,7 +94,15 @@ async fn keys_of_orders_are_taken_and_raised_errors_are_faults() {
     let error = session.commit(&live(vec![super::run("bob", vec![again]), world.run("cid", 1..=1)])).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Taken, "{error}");
     assert_eq!(world.database.value("SELECT count(*) FROM customers").await, "1");
-    for (code, class) in [("P0001", ErrorClass::Fault), ("22003", ErrorClass::Fault), ("40001", ErrorClass::Retry)] {
+    let classes = [
+        ("P0001", ErrorClass::Fault),
+        ("22003", ErrorClass::Fault),
+        ("40001", ErrorClass::Retry),
+        // Nobody is blamed for a code that is not in the table.
+        ("P0003", ErrorClass::Unrecognised),
+        ("ZZ001", ErrorClass::Unrecognised),
+    ];
+    for (code, class) in classes {
         world
             .database
             .sql(&format!(

@@ -49,6 +49,8 @@ impl Ledger {
         self.gate.check(pass, parked);
         for (name, plan) in &plans {
             self.check_order(name, plan, catalog, sqs);
+            let (_, run) = runs.iter().find(|(of, _)| of == name).unwrap();
+            self.remove_known_copies(name, run, catalog);
             self.write(name, plan, catalog, chance);
         }
         for ((name, _), verdict) in runs.iter().zip(&mut verdicts) {
@@ -72,6 +74,9 @@ impl Ledger {
             for (rank, parcel) in orders {
                 let entry = catalog.entry(*parcel);
                 assert!(*rank == parcel.rank && entry.customer.as_ref() == Some(name) && !entry.malformed, "{runs:?}");
+                // Parked, or what became of it since.
+                let known = self.has(catalog, parcel.entry);
+                assert!(!parked || known, "I5: a new order by the gate of parked ones: {parcel:?}");
                 assert!(ids.insert(&entry.id), "an order_id twice in one batch: {runs:?}");
             }
             for pair in orders.windows(2) {
@@ -95,8 +100,11 @@ impl Ledger {
         let customer = self.customers.get(name).cloned().unwrap_or_default();
         let new: Vec<Parcel> = match self.ordering {
             Ordering::Gapless => run.to_vec(),
-            _ => run.iter().filter(|parcel| !self.is_known(**parcel, parked, catalog)).copied().collect(),
+            _ => run.iter().filter(|parcel| !self.is_known(&catalog.entry(**parcel).id)).copied().collect(),
         };
+        if new.is_empty() {
+            return Ok(new);
+        }
         let upto = self.upto(&customer);
         let first = new.first().map(|parcel| parcel.rank);
         let behind = match self.ordering {
@@ -119,13 +127,22 @@ impl Ledger {
         Ok(new)
     }
 
-    fn is_known(&self, parcel: Parcel, parked: bool, catalog: &Catalog) -> bool {
-        let id = &catalog.entry(parcel).id;
-        let elsewhere =
-            |there: Parcel| there.rank != parcel.rank || catalog.entry(there).digest != catalog.entry(parcel).digest;
-        self.orders.contains_key(id)
-            || self.tombstones.iter().any(|(other, _)| other == id)
-            || (parked && self.parked_as(catalog, id).is_some_and(elsewhere))
+    fn is_known(&self, id: &EntryId) -> bool {
+        self.orders.contains_key(id) || self.tombstones.iter().any(|(other, _)| other == id)
+    }
+
+    /// Parked copies of the known orders of a run leave with it; another content has to be judged for itself.
+    fn remove_known_copies(&mut self, name: &CustomerId, run: &[(Rank, Parcel)], catalog: &Catalog) {
+        if self.customers.get(name).is_none_or(|customer| customer.blocked_by.is_some()) {
+            return;
+        }
+        for (_, parcel) in run {
+            let entry = catalog.entry(*parcel);
+            let copy = self.parked_as(catalog, &entry.id).filter(|copy| catalog.entry(*copy).digest == entry.digest);
+            if let Some(copy) = copy.filter(|_| self.has_end(&entry.id, entry.digest)) {
+                self.unpark(name, copy.rank);
+            }
+        }
     }
 
     fn is_ahead(&self, name: &CustomerId, customer: &Customer, first: Rank, parked: bool) -> bool {
@@ -163,6 +180,7 @@ impl Ledger {
             let ends = plan.iter().any(|parcel| catalog.entry(*parcel).id == entry.id)
                 || self.orders.contains_key(&entry.id)
                 || self.tombstones.iter().any(|(id, _)| *id == entry.id)
+                || self.skipped.contains(&(entry.id.clone(), entry.digest))
                 // A conflict blocks nobody.
                 || self.quarantine.get(&(entry.id.clone(), entry.digest)) == Some(&CaseKind::Conflict);
             assert!(ends || entry.customer.as_ref() != Some(name), "I8: {plan:?} passes {entry:?}");

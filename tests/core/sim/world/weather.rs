@@ -101,7 +101,7 @@ impl World {
             if retries {
                 self.ledger.retry(name, &mut self.catalog);
             } else {
-                self.ledger.skip(name);
+                self.ledger.skip(name, &self.catalog);
             }
         }
         if times == 0 {
