@@ -71,7 +71,10 @@ fn damaged_settings_are_taken_or_refused_by_name() {
     for _ in 0..6_000 {
         let text = mangle.text(&mut random);
         let value = mangle.text(&mut random);
-        let value = value.lines().next().unwrap_or_default().replace('\0', "");
+        // What is behind the equals sign of some line, or a line without one.
+        let lines: Vec<&str> = value.lines().collect();
+        let line = lines.get(random.index(lines.len().max(1))).copied().unwrap_or_default();
+        let value = line.split_once('=').map_or(line, |(_, value)| value).trim().replace('\0', "");
         let variable = VARIABLES[random.index(VARIABLES.len())];
         let variables: &[(&str, &str)] = if random.one_in(3) { &[(variable, &value)] } else { &[] };
         match load(&text, variables) {

@@ -94,7 +94,7 @@ fn the_longest_invisibility_counts_from_the_receive() {
 }
 
 #[test]
-fn a_deleted_message_may_come_again_and_a_stale_handle_may_delete_or_not() {
+fn what_is_deleted_stays_away_without_faults_and_a_stale_handle_is_told_nothing() {
     let mut queue = queue(Ordering::None, 1);
     queue.send(0, 0, 0);
     let (old, new) = (queue.receive(0).unwrap(), queue.receive(1_000).unwrap());

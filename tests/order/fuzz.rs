@@ -128,9 +128,9 @@ fn a_damaged_message_of_any_group_has_a_name_and_its_body() {
     }
 }
 
-/// The corpus itself: those in `good-*` are orders, the others are not.
+/// The corpus itself: a message whose `note` is `refused` is no order, every other one is.
 #[test]
-fn the_corpus_is_what_its_names_say() {
+fn the_corpus_is_taken_or_refused_as_it_says() {
     for text in Mangle::of("orders", WORDS).whole() {
         let body = text.trim_end();
         let good = serde_json::from_str::<Value>(body).is_ok_and(|message| message["note"] != "refused");

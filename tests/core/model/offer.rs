@@ -13,15 +13,14 @@ impl Protocol {
     pub fn offer(&self, state: &State, actions: &mut Vec<Action>) {
         let whos: Vec<Who> =
             [Who::Worker(0), Who::Worker(1)].into_iter().chain(state.drain.is_some().then_some(Who::Drain)).collect();
-        // A delete touches nothing but its message, whose order has its end: whether something else happens before it
-        // makes no difference, except for faults of the delete itself, a crash, and a message that comes again.
-        if let Some(who) = whos.iter().find(|who| !worker(state, **who).deletes.is_empty()) {
-            actions.push(Action::Delete(*who, true, true));
-            if self.may(state, Fault::Delete) {
-                actions.extend([Action::Delete(*who, false, false), Action::Delete(*who, true, false)]);
-            }
-            if self.may(state, Fault::Crash) {
-                actions.push(Action::Crash(*who));
+        // A worker's delete touches nothing but its message, whose order is durable elsewhere: whether something else
+        // happens before it makes no difference, except for faults of the delete itself, a crash, and a message that
+        // comes again. (A drain's delete removes a row, on which a seal and an append depend.)
+        let deletes = |who: &Who| *who != Who::Drain && !worker(state, *who).deletes.is_empty();
+        if let Some(who) = whos.iter().copied().find(deletes) {
+            Self::offer_delete(state, who, actions);
+            if state.faults > 0 {
+                actions.push(Action::Crash(who));
             }
             return;
         }
@@ -39,8 +38,11 @@ impl Protocol {
         }
     }
 
-    pub fn may(&self, state: &State, fault: Fault) -> bool {
-        state.faults > 0 && self.setup.kinds.contains(&fault)
+    fn offer_delete(state: &State, who: Who, actions: &mut Vec<Action>) {
+        actions.push(Action::Delete(who, true, true));
+        if state.faults > 0 {
+            actions.extend([Action::Delete(who, false, false), Action::Delete(who, true, false)]);
+        }
     }
 
     /// What a process has on its way.
@@ -52,21 +54,24 @@ impl Protocol {
             }
             let action = |end| Action::Write(who, *slot, end);
             actions.push(action(None));
-            if self.may(state, Fault::Away) {
+            if state.faults > 0 {
                 actions.push(action(Some(Fault::Away)));
             }
             let writes = matches!(work, Work::Commit { .. } | Work::Park(_) | Work::Quarantine { .. });
-            if writes && self.may(state, Fault::LostAnswer) {
+            if writes && state.faults > 0 {
                 actions.push(action(Some(Fault::LostAnswer)));
             }
             if matches!(work, Work::Commit { .. }) {
-                if self.may(state, Fault::OldSnapshot) && !state.ledger.get().parked.is_empty() {
+                if state.faults > 0 && !state.ledger.get().parked.is_empty() {
                     actions.push(action(Some(Fault::OldSnapshot)));
                 }
-                if self.may(state, Fault::Timeout) {
+                if state.faults > 0 {
                     actions.push(action(Some(Fault::Timeout)));
                 }
             }
+        }
+        if !process.deletes.is_empty() {
+            Self::offer_delete(state, who, actions);
         }
         if let Who::Worker(index) = who {
             for (slot, work) in &process.spools {
@@ -74,10 +79,10 @@ impl Protocol {
                     continue;
                 }
                 actions.push(Action::Spool(index, *slot, None));
-                if self.may(state, Fault::Away) {
+                if state.faults > 0 {
                     actions.push(Action::Spool(index, *slot, Some(Fault::Away)));
                 }
-                if matches!(work, SpoolWork::Append { .. }) && self.may(state, Fault::LostAnswer) {
+                if matches!(work, SpoolWork::Append { .. }) && state.faults > 0 {
                     actions.push(Action::Spool(index, *slot, Some(Fault::LostAnswer)));
                 }
             }
@@ -88,7 +93,7 @@ impl Protocol {
         if waits && process.core.wake_at().is_some_and(super::falls_due) {
             actions.push(Action::Wake(who));
         }
-        if self.may(state, Fault::Crash) {
+        if state.faults > 0 {
             actions.push(Action::Crash(who));
         }
     }
@@ -114,8 +119,8 @@ impl Protocol {
         for (index, message) in state.messages.iter().enumerate() {
             match message {
                 Message::InFlight(None) => actions.push(Action::Expire(index)),
-                Message::InFlight(Some(_)) if self.may(state, Fault::Expire) => actions.push(Action::Expire(index)),
-                Message::Deleted if self.may(state, Fault::Redeliver) => actions.push(Action::Redeliver(index)),
+                Message::InFlight(Some(_)) if state.faults > 0 => actions.push(Action::Expire(index)),
+                Message::Deleted if state.faults > 0 => actions.push(Action::Redeliver(index)),
                 _ => {}
             }
         }

@@ -28,8 +28,6 @@ pub struct Setup {
     pub poison: bool,
     /// How many faults may come together.
     pub faults: u8,
-    /// Of those that may come.
-    pub kinds: Vec<Fault>,
     /// How many windows may begin.
     pub begins: u8,
     /// How many operators there are at once.
@@ -57,37 +55,18 @@ impl fmt::Display for Setup {
     }
 }
 
-/// What may go wrong.
+/// What may go wrong with a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fault {
-    /// A process dies; its statements in flight may still be executed, at any later moment.
-    Crash,
-    /// A message becomes visible although it is held: a heartbeat was lost, or the holder stood still.
-    Expire,
-    /// A deleted message comes again.
-    Redeliver,
-    /// A statement to ledger or backlog fails, and is not executed.
+    /// It fails, and is not executed.
     Away,
-    /// An answer is lost; the statement may be executed, at any later moment.
+    /// Its answer is lost; it may be executed, at any later moment.
     LostAnswer,
-    /// A delete fails, or its answer is lost.
-    Delete,
-    /// A commit does not see the parked copies of its orders (an old snapshot).
+    /// A commit does not see the parked copies of its orders.
     OldSnapshot,
     /// A commit is rolled back by a timeout.
     Timeout,
 }
-
-pub const EVERY_FAULT: [Fault; 8] = [
-    Fault::Crash,
-    Fault::Expire,
-    Fault::Redeliver,
-    Fault::Away,
-    Fault::LostAnswer,
-    Fault::Delete,
-    Fault::OldSnapshot,
-    Fault::Timeout,
-];
 
 /// A worker, or the drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -105,17 +84,20 @@ pub enum Action {
     /// A statement of a slot ends, well or by a fault.
     Write(Who, usize, Option<Fault>),
     Spool(usize, usize, Option<Fault>),
-    /// A delete is executed (or not), and its answer comes (or not).
+    /// A delete is executed, or not, and its answer comes, or not.
     Delete(Who, bool, bool),
     /// The next deadline is due.
     Wake(Who),
+    /// A process dies; its statements in flight may still be executed, at any later moment.
     Crash(Who),
+    /// A message becomes visible: nobody holds it any more, or a heartbeat was lost, or the holder stood still.
     Expire(usize),
+    /// A deleted message comes again.
     Redeliver(usize),
     /// A statement that nobody waits for is executed.
     Ghost(usize),
     StartDrain,
-    /// A drain whose window is over, or that lost its lease, ends.
+    /// A drain whose window is over ends. There is one at a time: a second one beside it is the simulator's.
     StopDrain,
     Unseal,
     BeginWindow,
@@ -241,12 +223,9 @@ impl Model for Protocol {
     }
 
     fn next_state(&self, last: &State, action: Action) -> Option<State> {
-        let fault = state_fault(last, &action);
         let mut state = last.clone();
-        if let Some(fault) = fault {
-            debug_assert!(self.setup.kinds.contains(&fault));
-            state.faults -= 1;
-        }
+        let fault = is_fault(last, &action);
+        state.faults -= u8::from(fault);
         // The stand-ins and the core panic where an invariant does not hold.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             self.take(&mut state, &action);
@@ -264,7 +243,7 @@ impl Model for Protocol {
             return None;
         }
         self.seen.lock().unwrap().action(&action);
-        self.edges.add(last.print, state.print, fault.is_some(), self.is_finished(&state));
+        self.edges.add(last.print, state.print, fault, self.is_finished(&state));
         Some(state)
     }
 
@@ -276,17 +255,13 @@ impl Model for Protocol {
     }
 }
 
-/// Which fault an action is.
-fn state_fault(state: &State, action: &Action) -> Option<Fault> {
+/// Whether an action is a fault.
+fn is_fault(state: &State, action: &Action) -> bool {
     match action {
-        Action::Write(_, _, fault) | Action::Spool(_, _, fault) => *fault,
-        Action::Delete(_, true, true) => None,
-        Action::Delete(..) => Some(Fault::Delete),
-        Action::Crash(_) => Some(Fault::Crash),
-        Action::Expire(message) => {
-            matches!(state.messages[*message], Message::InFlight(Some(_))).then_some(Fault::Expire)
-        }
-        Action::Redeliver(_) => Some(Fault::Redeliver),
-        _ => None,
+        Action::Write(_, _, fault) | Action::Spool(_, _, fault) => fault.is_some(),
+        Action::Delete(_, executed, answered) => !executed || !answered,
+        Action::Expire(message) => matches!(state.messages[*message], Message::InFlight(Some(_))),
+        Action::Crash(_) | Action::Redeliver(_) => true,
+        _ => false,
     }
 }

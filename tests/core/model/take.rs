@@ -130,7 +130,6 @@ impl Protocol {
                 state.ghosts.push(Ghost::Write(pass, work.clone()));
                 fail(&work, error(ErrorClass::Unknown, "unknown"))
             }
-            Some(fault) => unreachable!("no statement ends by {fault:?}"),
         };
         self.seen.lock().unwrap().written(&written);
         self.feed(state, who, Time::ZERO, Input::Wrote { slot, written });
@@ -227,8 +226,7 @@ impl Protocol {
         }
     }
 
-    /// Hands the core its input, and does what needs no time: locks are granted to whoever asks, and what is handed
-    /// back is visible at once.
+    /// Hands the core its input, and does what needs no time: locks are granted to whoever asks.
     fn feed(&self, state: &mut State, who: Who, now: Time, input: Input<Parcel>) {
         let mut worker = process(state, who).clone();
         worker.change(|worker| {
@@ -236,7 +234,7 @@ impl Protocol {
             while let Some(input) = inputs.pop() {
                 worker.core.handle(now, input);
                 while let Some(action) = worker.core.poll() {
-                    self.does(state, who, worker, action, &mut inputs);
+                    self.does(state, worker, action, &mut inputs);
                 }
             }
             worker.spools_to = None;
@@ -249,32 +247,11 @@ impl Protocol {
         *process(state, who) = worker;
     }
 
-    fn does(
-        &self,
-        state: &mut State,
-        who: Who,
-        worker: &mut Worker,
-        action: Does<Parcel>,
-        inputs: &mut Vec<Input<Parcel>>,
-    ) {
+    fn does(&self, state: &State, worker: &mut Worker, action: Does<Parcel>, inputs: &mut Vec<Input<Parcel>>) {
         match action {
             Does::Receive { poll, .. } => assert!(worker.polls.insert(poll)),
             Does::Delete { call, payloads } => assert!(worker.deletes.insert(call, payloads).is_none()),
-            Does::SetVisibility { call, payloads, timeout } => {
-                assert!(timeout.is_zero(), "a heartbeat");
-                for parcel in &payloads {
-                    match who {
-                        Who::Drain => assert!(worker.rows.remove(&parcel.receipt)),
-                        Who::Worker(index) => {
-                            let message = &mut state.messages[message(*parcel)];
-                            if *message == Message::InFlight(Some(index)) {
-                                *message = Message::Visible;
-                            }
-                        }
-                    }
-                }
-                inputs.push(Input::Settled { call, result: Ok(vec![Settled::Done; payloads.len()]) });
-            }
+            Does::SetVisibility { .. } => unreachable!("nothing is held for so long"),
             Does::Lock { call, customers } => {
                 let granted = if call == LockCall::Release { 0 } else { customers.len() };
                 inputs.push(Input::Locked { call, result: Ok(vec![true; granted]) });

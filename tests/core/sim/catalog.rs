@@ -5,6 +5,9 @@ use millrace::order::{CustomerId, Digest, EntryId, Ordering, Rank};
 
 use super::chance::Chance;
 
+/// How large every message is.
+pub const MESSAGE_BYTES: u32 = 100;
+
 #[derive(Debug, Clone)]
 #[allow(clippy::struct_excessive_bools, reason = "each is planted by itself")]
 pub struct Entry {
@@ -157,7 +160,7 @@ impl Catalog {
             digest: entry.digest,
             rank: parcel.rank,
             malformed: entry.malformed,
-            bytes: 100,
+            bytes: MESSAGE_BYTES,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use millrace::core::Settings;
 use millrace::order::Ordering;
 
+use super::catalog::MESSAGE_BYTES;
 use super::chance::Chance;
 use super::{ms, settings};
 
@@ -63,6 +64,8 @@ impl Plan {
         settings.run_max = chance.between(1, 8);
         settings.committers = chance.between(1, 3);
         settings.messages_max = chance.between(20, 80);
+        settings.receive_bytes = u64::from(settings.receive_max) * u64::from(MESSAGE_BYTES);
+        settings.bytes_max = chance.between(20, 80) as u64 * u64::from(MESSAGE_BYTES);
         if self.windows {
             settings.append_max = chance.between(1, 20);
         }

@@ -98,7 +98,7 @@ pub(crate) async fn a_name_that_blocks_one_customer_is_free<S: Store>(store: &S)
         assert_eq!(bench.park_one(&rival).await, ParkVerdict::Parked);
         assert_eq!(bench.found(&rival).await, Found::Parked);
         bench.skip("bob").await;
-        assert_eq!(bench.next_run("bob", 10).await.orders, [rival.clone()]);
+        assert_eq!(bench.next_run("bob", 10).await.orders, std::slice::from_ref(&rival));
         assert_eq!(bench.commit_parked(std::slice::from_ref(&rival)).await, committed(2, 0));
         // The name is taken now; its first owner can be skipped alone, and goes on.
         let Decision::Refused(why) = bench.decide_retry(&case(&head)).await else { panic!("two orders of one name") };

@@ -103,6 +103,8 @@ async fn keys_of_orders_are_taken_and_raised_errors_are_faults() {
         ("ZZ001", ErrorClass::Unrecognised),
     ];
     for (code, class) in classes {
+        // What nobody knows spends its session.
+        let mut session = world.session().await;
         world
             .database
             .sql(&format!(

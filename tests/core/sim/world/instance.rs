@@ -222,6 +222,7 @@ impl Instance {
         let settings = &self.settings;
         let snapshot = self.core.snapshot();
         assert!(snapshot.messages <= settings.messages_max, "I12: {} messages", snapshot.messages);
+        assert!(snapshot.bytes <= settings.bytes_max, "I12: {} bytes", snapshot.bytes);
         assert!(self.polls.len() <= settings.polls_max, "I12: polls");
         let deletes = self.calls.values().filter(|delete| **delete).count();
         assert!(deletes <= settings.calls_max, "I12: deletes");
