@@ -63,7 +63,11 @@ impl Evidence {
                     }
                 }
             }
-            Deed::Quarantine(..) | Deed::Commit { .. } | Deed::Received(_) | Deed::Ended { .. } | Deed::Unparked => {}
+            Deed::Quarantine(..)
+            | Deed::Commit { .. }
+            | Deed::Received { .. }
+            | Deed::Ended { .. }
+            | Deed::Unparked => {}
         }
     }
 

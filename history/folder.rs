@@ -46,6 +46,8 @@ pub(crate) struct Run {
     #[serde(rename = "workers")]
     _workers: u64,
     pub wait_bound_ms: u64,
+    pub recovery_ms: u64,
+    pub leases_ms: u64,
     pub needs: BTreeMap<String, u64>,
     pub without: Vec<String>,
 }

@@ -35,7 +35,7 @@ pub(crate) const FAULTS: [&str; 22] = [
 ];
 
 /// What the workers met.
-const MET: [&str; 11] = [
+const MET: [&str; 12] = [
     "redelivered",
     "ambiguous_committed",
     "ambiguous_rolled_back",
@@ -47,6 +47,7 @@ const MET: [&str; 11] = [
     "duplicates",
     "poisoned",
     "shared_receives",
+    "undisturbed",
 ];
 
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
@@ -73,6 +74,16 @@ pub(crate) struct Seen<'a> {
     /// The commits of which it is not known yet.
     unresolved: HashSet<usize>,
     commits: usize,
+    /// When this process received an entry last.
+    received_ms: HashMap<Name, u64>,
+    /// What this process has committed, or may have.
+    own: HashSet<Name>,
+    /// Names that some process was told to have committed itself.
+    told: HashSet<Box<str>>,
+    /// Commits that seem to have been written before their answer was lost: unless another process wrote their orders.
+    written_before: Vec<Vec<Box<str>>>,
+    /// What was refused to a process because another one had committed it: and when the first one had received it.
+    refused: Vec<(Box<str>, u64)>,
 }
 
 impl<'a> Seen<'a> {
@@ -85,6 +96,11 @@ impl<'a> Seen<'a> {
             unknown: HashMap::new(),
             unresolved: HashSet::new(),
             commits: 0,
+            received_ms: HashMap::new(),
+            own: HashSet::new(),
+            told: HashSet::new(),
+            written_before: Vec::new(),
+            refused: Vec::new(),
         }
     }
 
@@ -92,6 +108,8 @@ impl<'a> Seen<'a> {
     pub(crate) fn next_process(&mut self) {
         self.unknown.clear();
         self.unresolved.clear();
+        self.received_ms.clear();
+        self.own.clear();
     }
 
     fn add(&mut self, name: &'static str, count: usize) {
@@ -100,18 +118,19 @@ impl<'a> Seen<'a> {
 
     pub(crate) fn saw(&mut self, role: Role, deed: &Deed) {
         match deed {
-            Deed::Received(entries) => {
+            Deed::Received { at_ms, entries } => {
                 // What the drain reads from the backlog is no delivery.
                 if role == Role::Live {
-                    self.received(entries);
+                    self.received(*at_ms, entries);
                 }
             }
-            Deed::Commit { resolve, runs, answer: Ok(verdicts) } => self.judged(role, *resolve, runs, verdicts),
+            Deed::Commit { resolve, runs, answer: Ok(verdicts), .. } => self.judged(role, *resolve, runs, verdicts),
             Deed::Commit { runs, answer: Err(error), .. } => {
                 if error == "unknown_outcome" {
                     self.commits += 1;
                     self.unresolved.insert(self.commits);
                     let names = runs.iter().flatten();
+                    self.own.extend(names.clone().cloned());
                     self.unknown.extend(names.map(|name| ((role, name.clone()), self.commits)));
                 }
             }
@@ -130,10 +149,12 @@ impl<'a> Seen<'a> {
         }
     }
 
-    fn received(&mut self, entries: &[Name]) {
+    fn received(&mut self, at_ms: u64, entries: &[Name]) {
         let mut customers = HashSet::new();
         let mut shared = false;
-        for Name(id, _) in entries {
+        for name in entries {
+            let Name(id, _) = name;
+            self.received_ms.insert(name.clone(), at_ms);
             *self.receives.entry(id.clone()).or_default() += 1;
             shared |= self.source.orders.get(&**id).is_some_and(|asked| !customers.insert(asked.customer));
         }
@@ -141,7 +162,7 @@ impl<'a> Seen<'a> {
     }
 
     fn judged(&mut self, role: Role, resolve: bool, runs: &[Vec<Name>], verdicts: &[Verdict]) {
-        let (mut written, mut commits) = (0, BTreeSet::new());
+        let (mut written, mut commits) = (0, BTreeMap::<usize, Vec<Box<str>>>::new());
         for (run, verdict) in runs.iter().zip(verdicts) {
             let (word, known) = (verdict.word(), verdict.known().len());
             let (new, old) = match word {
@@ -150,28 +171,58 @@ impl<'a> Seen<'a> {
                 Word::GateClosed | Word::Locked | Word::Ahead | Word::Blocked => (0, 0),
             };
             written += new;
-            if !resolve && !matches!(word, Word::Committed | Word::Locked) {
-                self.add("stale_refused", 1);
+            if word == Word::Committed {
+                let new = run.iter().filter(|Name(id, _)| !verdict.known().contains(id));
+                self.own.extend(new.clone().cloned());
+                self.told.extend(new.map(|Name(id, _)| id.clone()));
+            }
+            if !resolve && word == Word::Behind {
+                self.came_late(run);
             }
             if resolve && new + old > 0 {
-                commits.extend(run.iter().filter_map(|name| self.unknown.remove(&(role, name.clone()))));
+                for name in run {
+                    if let Some(commit) = self.unknown.remove(&(role, name.clone())) {
+                        commits.entry(commit).or_default().push(name.0.clone());
+                    }
+                }
             }
         }
         if role == Role::Drain {
             self.add("drained", written);
         }
-        if commits.into_iter().filter(|commit| self.unresolved.remove(commit)).count() > 0 {
-            // It was written as a whole or not at all: had it been written, nothing of it could be written now.
-            self.add(if written > 0 { "ambiguous_rolled_back" } else { "ambiguous_committed" }, 1);
+        commits.retain(|commit, _| self.unresolved.remove(commit));
+        // It was written as a whole or not at all: had it been written, nothing of it could be written now.
+        if written == 0 {
+            self.written_before.extend(commits.into_values());
+        } else if !commits.is_empty() {
+            self.add("ambiguous_rolled_back", 1);
+        }
+    }
+
+    /// A run is refused because its place is taken: by another process, where this one has not committed it and the
+    /// message was sent once.
+    fn came_late(&mut self, run: &[Name]) {
+        let once = |id: &str| self.source.orders.get(id).is_some_and(|asked| asked.messages == 1);
+        let others = run.iter().find(|name| once(&name.0) && !self.own.contains(name));
+        if let Some((name, at)) = others.and_then(|name| Some((name, *self.received_ms.get(name)?))) {
+            self.refused.push((name.0.clone(), at));
         }
     }
 
     /// The guards, and why the run is void.
-    pub(crate) fn judge(mut self, history: &History) -> (Vec<Guard>, Vec<String>) {
+    pub(crate) fn judge(mut self, history: &History, undisturbed: usize) -> (Vec<Guard>, Vec<String>) {
         let sent = |id: &str| self.source.orders.get(id).map_or(1, |asked| asked.messages);
         let redelivered = self.receives.iter().map(|(id, received)| received.saturating_sub(sent(id))).sum();
         self.add("redelivered", redelivered);
         self.add("poisoned", self.poisoned.len());
+        self.add("undisturbed", undisturbed);
+        let before = self.written_before.iter().filter(|ids| !ids.iter().any(|id| self.told.contains(id))).count();
+        self.add("ambiguous_committed", before);
+        let committed: HashMap<&str, u64> =
+            history.orders.iter().map(|order| (order.order_id.as_str(), order.committed_ms)).collect();
+        let late = |(id, received): &&(Box<str>, u64)| committed.get(&**id).is_some_and(|at| at > received);
+        let stale = self.refused.iter().filter(late).count();
+        self.add("stale_refused", stale);
         for fault in &history.faults {
             if let Some(name) = FAULTS.into_iter().find(|name| *name == fault.kind) {
                 self.add(name, 1);

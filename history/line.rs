@@ -30,14 +30,12 @@ pub(crate) struct Line {
     pub id: Option<String>,
     pub digest8: Option<String>,
     pub outcome: Option<String>,
-    #[serde(rename = "parked")]
-    _parked: Option<IgnoredAny>,
+    pub parked: Option<bool>,
+    pub epoch: Option<u64>,
     #[serde(rename = "poll")]
     _poll: Option<IgnoredAny>,
     #[serde(rename = "call")]
     _call: Option<IgnoredAny>,
-    #[serde(rename = "epoch")]
-    _epoch: Option<IgnoredAny>,
     #[serde(rename = "timeout_ms")]
     _timeout_ms: Option<IgnoredAny>,
     #[serde(rename = "route")]

@@ -72,11 +72,12 @@ fn judge(folder: &Path) -> Result<Report, Wrong> {
         seen.next_process();
         worker::read(log, |place, role, deed| {
             evidence.saw(place, role, deed);
-            windows.saw(place, deed);
+            windows.saw(place, role, deed);
             quarantine.saw(place, deed);
             seen.saw(role, deed);
         })?;
     }
+    let (waits, undisturbed) = waits::judge(&history, &source);
     let rules = vec![
         ends::judge(&history, &source),
         sequence::judge(&history, &source),
@@ -85,8 +86,8 @@ fn judge(folder: &Path) -> Result<Report, Wrong> {
         evidence.judge(),
         windows.judge(&history),
         quarantine.judge(&history),
-        waits::judge(&history, &source),
+        waits,
     ];
-    let (guards, void) = seen.judge(&history);
+    let (guards, void) = seen.judge(&history, undisturbed);
     Ok(Report::new(rules, guards, void))
 }

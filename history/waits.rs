@@ -1,17 +1,12 @@
 //! Rule 8: an order of a customer with whom nothing is wrong is committed within the bound, outages not counted: after it
-//! was accepted and its predecessor was committed, it waits for nobody else.
+//! was accepted and its predecessor was committed, it waits for nobody else. How many orders met no outage at all is a
+//! guard of its own: for the others the rule says little.
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::folder::{Fault, History, Order};
+use crate::folder::{Fault, History, Order, Run};
 use crate::report::{Rule, grouped};
 use crate::sent::Source;
-
-/// What was down needs so long to be used again.
-const RECOVERY: u64 = 10_000;
-
-/// A killed worker's locks and messages come free within their leases.
-const LEASES: u64 = 35_000;
 
 /// The times in which something was down, one after another.
 struct Outages {
@@ -20,11 +15,13 @@ struct Outages {
 }
 
 impl Outages {
-    fn of(faults: &[Fault]) -> Self {
+    /// What was down needs a while to be used again; a killed worker's locks and messages come free within their leases.
+    fn of(faults: &[Fault], run: &Run) -> Self {
         let mut spans: Vec<(u64, u64)> = Vec::new();
         for Fault { at, until, kind, .. } in faults {
-            let recovered = until.map(|until| until + RECOVERY);
-            let released = matches!(kind.as_str(), "kill" | "term_kill" | "term" | "pause").then_some(at + LEASES);
+            let recovered = until.map(|until| until + run.recovery_ms);
+            let released =
+                matches!(kind.as_str(), "kill" | "term_kill" | "term" | "pause").then_some(at + run.leases_ms);
             spans.extend(recovered.max(released).map(|end| (*at, end)));
         }
         spans.sort_unstable();
@@ -53,9 +50,10 @@ impl Outages {
     }
 }
 
-pub(crate) fn judge(history: &History, source: &Source) -> Rule {
+/// The rule, and how many orders it could judge without an outage.
+pub(crate) fn judge(history: &History, source: &Source) -> (Rule, usize) {
     let mut rule = Rule::new(8, "waits");
-    let outages = Outages::of(&history.faults);
+    let outages = Outages::of(&history.faults, &history.run);
     let skipped: HashSet<&str> = history.tombstones.iter().map(|tombstone| tombstone.customer_id.as_str()).collect();
     let mut lines: BTreeMap<&str, Vec<&Order>> = BTreeMap::new();
     for order in &history.orders {
@@ -64,7 +62,7 @@ pub(crate) fn judge(history: &History, source: &Source) -> Rule {
             lines.entry(customer).or_default().push(order);
         }
     }
-    let (mut checked, mut longest) = (0, 0);
+    let (mut checked, mut undisturbed, mut longest) = (0, 0, 0);
     for orders in lines.values_mut() {
         orders.sort_unstable_by_key(|order| order.position);
         let mut before = 0;
@@ -74,7 +72,9 @@ pub(crate) fn judge(history: &History, source: &Source) -> Rule {
             before = *committed;
             checked += 1;
             let waited = committed.saturating_sub(since);
-            let bare = waited.saturating_sub(outages.between(since, *committed.max(&since)));
+            let outage = outages.between(since, *committed.max(&since));
+            undisturbed += usize::from(outage == 0);
+            let bare = waited.saturating_sub(outage);
             longest = longest.max(bare);
             let bound = history.run.wait_bound_ms;
             if bare > bound {
@@ -83,10 +83,11 @@ pub(crate) fn judge(history: &History, source: &Source) -> Rule {
         }
     }
     let what = format!(
-        "{} orders of {} customers, the longest wait {} ms",
+        "{} orders ({} without an outage) of {} customers, the longest wait {} ms",
         grouped(checked),
+        grouped(undisturbed),
         grouped(lines.len()),
         grouped(longest)
     );
-    rule.checked(checked, what)
+    (rule.checked(checked, what), undisturbed)
 }

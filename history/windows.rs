@@ -1,9 +1,13 @@
 //! Rule 6: what the gate and the backlog promise. Nothing is committed while a window is closed, nothing is appended
-//! outside of one, and in the end the gate is open beside a backlog that is sealed and empty, or neither.
+//! outside of one or behind a live commit within it, and in the end the gate is open beside a backlog that is sealed and
+//! empty, or neither.
+
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
 use crate::folder::{Fault, Gates, History, Wrong};
+use crate::line::{Role, Word};
 use crate::report::{Rule, grouped};
 use crate::worker::{Deed, Place};
 
@@ -27,6 +31,10 @@ pub(crate) struct Windows {
     /// By their beginning.
     all: Vec<Window>,
     appends: usize,
+    /// By the epoch: when the last append was begun that the backlog took, and where that stands.
+    last_append: BTreeMap<u64, (u64, String)>,
+    /// By the epoch: when the first live commit was answered that was begun after the window was closed.
+    first_commit: BTreeMap<u64, (u64, String)>,
 }
 
 impl Windows {
@@ -39,7 +47,8 @@ impl Windows {
             windows.push(Window { begun: *at, detail });
         }
         windows.sort_by_key(|window| window.begun);
-        Ok(Self { rule: Rule::new(6, "windows"), all: windows, appends: 0 })
+        let (last_append, first_commit) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { rule: Rule::new(6, "windows"), all: windows, appends: 0, last_append, first_commit })
     }
 
     /// The last window that began before this time, and the next one's beginning.
@@ -49,13 +58,39 @@ impl Windows {
         (after.checked_sub(1).map(|before| &self.all[before]), next)
     }
 
-    pub(crate) fn saw(&mut self, place: &Place, deed: &Deed) {
-        let Deed::Append { begun_ms, entries } = deed else { return };
+    pub(crate) fn saw(&mut self, place: &Place, role: Role, deed: &Deed) {
+        match deed {
+            Deed::Append { begun_ms, epoch, entries } => self.appended(place, *begun_ms, *epoch, entries.len()),
+            // What was parked may be committed while a window is drained; what is sent again may have been before it.
+            Deed::Commit { begun_ms, answered_ms, resolve: false, parked: false, answer: Ok(verdicts), .. }
+                if role == Role::Live && verdicts.iter().any(|verdict| verdict.word() == Word::Committed) =>
+            {
+                self.committed(place, *begun_ms, *answered_ms);
+            }
+            _ => {}
+        }
+    }
+
+    /// A live commit that got through.
+    fn committed(&mut self, place: &Place, begun_ms: u64, answered_ms: u64) {
+        let Some(Window { detail: Detail { epoch, closed_ms: Some(closed), .. }, .. }) = self.around(begun_ms).0 else {
+            return;
+        };
+        let epoch = *epoch;
+        let is_first = self.first_commit.get(&epoch).is_none_or(|(first, _)| answered_ms < *first);
+        if begun_ms > *closed && is_first {
+            self.first_commit.insert(epoch, (answered_ms, place.to_string()));
+        }
+    }
+
+    fn appended(&mut self, place: &Place, begun_ms: u64, epoch: u64, count: usize) {
         self.appends += 1;
-        let count = entries.len();
-        match self.around(*begun_ms).0 {
+        if self.last_append.get(&epoch).is_none_or(|(last, _)| begun_ms > *last) {
+            self.last_append.insert(epoch, (begun_ms, place.to_string()));
+        }
+        match self.around(begun_ms).0 {
             None => self.rule.broken(format_args!("{place}: the backlog took {count} entries before any window")),
-            Some(Window { detail: Detail { epoch, opened_ms: Some(opened), .. }, .. }) if begun_ms > opened => {
+            Some(Window { detail: Detail { epoch, opened_ms: Some(opened), .. }, .. }) if begun_ms > *opened => {
                 let late = begun_ms - opened;
                 let why = format!("{place}: the backlog took {count} entries {late} ms after window {epoch} was over");
                 self.rule.broken(why);
@@ -78,6 +113,14 @@ impl Windows {
         }
         for violation in violations {
             self.rule.broken(violation);
+        }
+        for (epoch, (appended, append)) in &self.last_append {
+            let commit = self.first_commit.get(epoch).filter(|(committed, _)| committed < appended);
+            if let Some((_, commit)) = commit {
+                let why =
+                    format!("{append}: the backlog took entries in window {epoch} behind a live commit, {commit}");
+                self.rule.broken(why);
+            }
         }
         in_the_end(&mut self.rule, history);
         let (orders, appends, windows) = (history.orders.len(), self.appends, self.all.len());

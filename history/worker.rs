@@ -14,19 +14,27 @@ const TARGET: &str = "millrace::history";
 /// What a process did: a question is put together with its answer.
 #[derive(Debug)]
 pub(crate) enum Deed {
-    Received(Vec<Name>),
+    Received {
+        at_ms: u64,
+        entries: Vec<Name>,
+    },
     /// The runs, and a verdict for each, or the class of the error.
     Commit {
+        begun_ms: u64,
+        answered_ms: u64,
         resolve: bool,
+        /// Its orders came from the parked ones.
+        parked: bool,
         runs: Vec<Vec<Name>>,
         answer: Result<Vec<Verdict>, String>,
     },
     Park(Vec<(Name, Park)>),
     LookUp(Vec<(Name, Found)>),
     Quarantine(Name, Case),
-    /// An append that the backlog took, and when it was begun.
+    /// An append that the backlog took, for which window, and when it was begun.
     Append {
         begun_ms: u64,
+        epoch: u64,
         entries: Vec<Name>,
     },
     Delete(Vec<Name>),
@@ -88,12 +96,14 @@ pub(crate) fn read(path: &Path, mut each: impl FnMut(&Place, Role, &Deed)) -> Re
 #[derive(Default)]
 struct Asked {
     writes: HashMap<(Role, usize), Write>,
-    appends: HashMap<(Role, usize), (u64, Vec<Name>)>,
+    appends: HashMap<(Role, usize), (u64, u64, Vec<Name>)>,
 }
 
 struct Write {
     work: Work,
+    begun_ms: u64,
     resolve: bool,
+    parked: bool,
     /// Of a commit: one for each customer.
     runs: Vec<Vec<Name>>,
 }
@@ -101,9 +111,10 @@ struct Write {
 impl Asked {
     fn take(&mut self, line: &Line) -> Result<Option<Deed>, String> {
         let entries = || line.inner::<Vec<Name>>("entries", line.entries.as_ref());
+        let at = || millis(&line.timestamp).ok_or("its timestamp is none");
         let asker = || line.slot.map(|slot| (line.role, slot)).ok_or("it lacks its slot");
         Ok(match line.event {
-            Event::Received => Some(Deed::Received(entries()?)),
+            Event::Received => Some(Deed::Received { at_ms: at()?, entries: entries()? }),
             Event::Delete => Some(Deed::Delete(entries()?)),
             Event::Unparked => Some(Deed::Unparked),
             Event::Ended => match (&line.outcome, &line.id, &line.digest8) {
@@ -111,22 +122,22 @@ impl Asked {
                 _ => return Err("it lacks its id, digest8 or outcome".into()),
             },
             Event::Write => {
-                self.writes.insert(asker()?, write(line)?);
+                self.writes.insert(asker()?, write(line, at()?)?);
                 None
             }
             Event::Wrote => {
                 let write = self.writes.remove(&asker()?).ok_or("an answer to no write")?;
-                wrote(line, write)?
+                wrote(line, write, at()?)?
             }
             Event::Append => {
-                let begun = millis(&line.timestamp).ok_or("its timestamp is none")?;
-                self.appends.insert(asker()?, (begun, entries()?));
+                let epoch = line.epoch.ok_or("it lacks its epoch")?;
+                self.appends.insert(asker()?, (at()?, epoch, entries()?));
                 None
             }
             Event::Appended => {
-                let (begun_ms, entries) = self.appends.remove(&asker()?).ok_or("an answer to no append")?;
+                let (begun_ms, epoch, entries) = self.appends.remove(&asker()?).ok_or("an answer to no append")?;
                 match (line.answer, &line.error) {
-                    (Some(Append::All), None) => Some(Deed::Append { begun_ms, entries }),
+                    (Some(Append::All), None) => Some(Deed::Append { begun_ms, epoch, entries }),
                     (Some(Append::Refused), None) | (None, Some(_)) => None,
                     _ => return Err("it needs an answer or an error".into()),
                 }
@@ -136,7 +147,7 @@ impl Asked {
     }
 }
 
-fn write(line: &Line) -> Result<Write, String> {
+fn write(line: &Line, begun_ms: u64) -> Result<Write, String> {
     let work = line.work.ok_or("it lacks its work")?;
     let entries = line.entries.as_ref();
     let runs = match work {
@@ -147,11 +158,12 @@ fn write(line: &Line) -> Result<Write, String> {
         Work::Park | Work::LookUp | Work::Quarantine => vec![line.inner("entries", entries)?],
         Work::Load | Work::Sweep | Work::Probe => Vec::new(),
     };
-    Ok(Write { work, resolve: line.resolve.unwrap_or(false), runs })
+    let [resolve, parked] = [line.resolve, line.parked].map(Option::unwrap_or_default);
+    Ok(Write { work, begun_ms, resolve, parked, runs })
 }
 
-fn wrote(line: &Line, write: Write) -> Result<Option<Deed>, String> {
-    let Write { work, resolve, mut runs } = write;
+fn wrote(line: &Line, write: Write, answered_ms: u64) -> Result<Option<Deed>, String> {
+    let Write { work, begun_ms, resolve, parked, mut runs } = write;
     if line.work != Some(work) {
         return Err(format!("the answer to another work than {work:?}"));
     }
@@ -160,7 +172,8 @@ fn wrote(line: &Line, write: Write) -> Result<Option<Deed>, String> {
         return Err("it needs answers or an error".into());
     }
     if let Some(error) = &line.error {
-        let failed = Deed::Commit { resolve, runs, answer: Err(error.clone()) };
+        let answer = Err(error.clone());
+        let failed = Deed::Commit { begun_ms, answered_ms, resolve, parked, runs, answer };
         return Ok((work == Work::Commit).then_some(failed));
     }
     let mut entries = || runs.pop().unwrap_or_default();
@@ -168,7 +181,7 @@ fn wrote(line: &Line, write: Write) -> Result<Option<Deed>, String> {
         Work::Commit => {
             let verdicts: Vec<Verdict> = line.inner("answers", answers)?;
             same(runs.len(), verdicts.len())?;
-            Some(Deed::Commit { resolve, runs, answer: Ok(verdicts) })
+            Some(Deed::Commit { begun_ms, answered_ms, resolve, parked, runs, answer: Ok(verdicts) })
         }
         Work::Park => Some(Deed::Park(paired(entries(), line.inner("answers", answers)?)?)),
         Work::LookUp => Some(Deed::LookUp(paired(entries(), line.inner("answers", answers)?)?)),

@@ -34,8 +34,13 @@ use workers::Workers;
 
 /// The load comes in so many parts a second.
 const PARTS: u64 = 5;
-/// Nobody waits longer for another's fault, when nothing else is wrong.
-const WAIT_BOUND: Duration = Duration::from_secs(15);
+/// Nobody waits longer for another's fault, when nothing else is wrong: less than a person needs to decide, where the
+/// build is not what takes the time.
+const WAIT_BOUND: Duration = Duration::from_secs(if cfg!(debug_assertions) { 15 } else { 4 });
+/// What was down is used again after a while: the longest pauses between tries, and what waited meanwhile.
+const RECOVERY: Duration = Duration::from_secs(10);
+/// Locks and messages of a killed worker come free, and the customers that stood still meanwhile are worked off.
+const LEASES: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn numbered_orders_survive_chaos() {
@@ -88,8 +93,8 @@ async fn played(play: &Play) -> Result<(), String> {
     stage.history.object(
         "run.json",
         &json!({ "ordering": play.ordering, "queue": play.queue, "seed": play.seed, "seconds": play.seconds,
-            "workers": WORKERS, "wait_bound_ms": u64::try_from(WAIT_BOUND.as_millis()).unwrap(),
-            "needs": needs, "without": without }),
+            "workers": WORKERS, "wait_bound_ms": millis(WAIT_BOUND), "recovery_ms": millis(RECOVERY),
+            "leases_ms": millis(LEASES), "needs": needs, "without": without }),
     );
     let workers = Workers::start(&stage).await;
     let person = Person::new(&stage);
@@ -118,7 +123,7 @@ async fn played(play: &Play) -> Result<(), String> {
         never = person.decide() => never,
     };
     let (started, deserted) = (workers.started(), workers.deserted.load(std::sync::atomic::Ordering::Relaxed));
-    workers.stop().await;
+    let stopped = workers.stop().await;
     sent.append(&mut person.replacements.lock().expect("no panic inside"));
     let manifest = stage.history.sent(&mut sent, play.is_gapless());
     verdict::dump(&stage).await;
@@ -127,13 +132,13 @@ async fn played(play: &Play) -> Result<(), String> {
     println!("{words}");
     println!("{} messages sent, {started} processes ({deserted} ended by themselves)", sent.len());
     println!("{:?}", stage.history.faults());
-    let clean = content && verified.is_ok() && settled.is_ok();
+    let clean = content && verified.is_ok() && settled.is_ok() && stopped.is_ok() && deserted == 0;
     println!("millrace verify: {}", verified.unwrap_or_else(|said| said));
     note(&stage, sent.len());
     let folder = &stage.history.folder;
     if !clean {
-        let settled = settled.err().unwrap_or_default();
-        return Err(format!("seed {}: {settled} the history is kept in {}", play.seed, folder.display()));
+        let [settled, stopped] = [settled, stopped].map(|well| well.err().unwrap_or_default());
+        return Err(format!("seed {}: {settled} {stopped} the history is kept in {}", play.seed, folder.display()));
     }
     std::fs::remove_dir_all(folder).unwrap();
     std::fs::remove_file(manifest).unwrap();
@@ -198,4 +203,8 @@ async fn accepted(stage: &Stage, ten: &[Outgoing]) {
         }
     }
     panic!("the queue takes no messages");
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap()
 }

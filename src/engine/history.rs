@@ -1,4 +1,5 @@
-//! The engine's event log: a line for each input that is taken and each action that is carried out, as they happen.
+//! The engine's event log: a line for each input that is taken and each action that is carried out, as they happen (but
+//! for receives that are asked for, looks at the backlog, and alarms, and for what the log has by another line).
 //!
 //! Tracing target `millrace::history`, level TRACE; history/FORMAT.md has the fields. `millrace-history` judges whole
 //! runs by it, and people see by it what a worker did with an order. It decides nothing, and while it is switched off

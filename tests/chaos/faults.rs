@@ -6,7 +6,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::history::now_ms;
-use super::plan::{Dependency, Event, Kind as _, Network, Server};
+use super::plan::{Dependency, Event, Kind as _, Server, Trouble};
 use super::proxy::{Way, Weather};
 use super::stage::{Stage, number, sql};
 use super::workers::Workers;
@@ -118,7 +118,7 @@ pub async fn of_networks(
     stage: &Stage,
     workers: &Workers<'_>,
     begun: Instant,
-    events: &[Event<(Network, Dependency)>],
+    events: &[Event<(Trouble, Dependency)>],
     end: Instant,
 ) {
     for event in events {
@@ -138,17 +138,17 @@ pub async fn of_networks(
     }
 }
 
-fn weather(what: Network, dependency: Dependency, chance: u64) -> Weather {
+fn weather(what: Trouble, dependency: Dependency, chance: u64) -> Weather {
     let milliseconds = Duration::from_millis(50 + chance % 450);
     let bytes = |most: u64| usize::try_from(chance % most).expect("it is small");
     match (what, dependency) {
-        (Network::Latency, _) => Weather::Latency(milliseconds),
-        (Network::Reset, _) => Weather::Reset,
-        (Network::BlackHole, _) => Weather::BlackHole,
+        (Trouble::Latency, _) => Weather::Latency(milliseconds),
+        (Trouble::Reset, _) => Weather::Reset,
+        (Trouble::BlackHole, _) => Weather::BlackHole,
         // Within the statement, or within its answer, which is short.
-        (Network::Cut(Way::Up), Dependency::Ledger) => Weather::CutOrders(Way::Up, bytes(400)),
-        (Network::Cut(Way::Down), Dependency::Ledger) => Weather::CutOrders(Way::Down, bytes(100)),
-        (Network::Cut(way), _) => Weather::Cut(way, bytes(2_000)),
-        (Network::SlowClose, _) => Weather::SlowClose(milliseconds * 4),
+        (Trouble::Cut(Way::Up), Dependency::Ledger) => Weather::CutOrders(Way::Up, bytes(400)),
+        (Trouble::Cut(Way::Down), Dependency::Ledger) => Weather::CutOrders(Way::Down, bytes(100)),
+        (Trouble::Cut(way), _) => Weather::Cut(way, bytes(2_000)),
+        (Trouble::SlowClose, _) => Weather::SlowClose(milliseconds * 4),
     }
 }

@@ -32,7 +32,12 @@ impl History {
     /// An empty folder, outside of what `scripts/test` throws away.
     pub fn new(name: &str) -> Self {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("chaos").join(name);
-        drop(std::fs::remove_dir_all(&folder));
+        // A run that failed left it; the same seed may go well this time.
+        let before = folder.with_extension(format!("before-{}", now_ms()));
+        if folder.exists() {
+            std::fs::rename(&folder, &before).unwrap();
+            println!("the history of the run before is in {}", before.display());
+        }
         std::fs::create_dir_all(&folder).unwrap();
         let faults = Mutex::new(File::create(folder.join("faults.jsonl")).unwrap());
         Self { folder, faults }

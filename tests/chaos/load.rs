@@ -18,7 +18,7 @@ const POISONED: std::ops::Range<u32> = 0..2;
 const MALFORMED: std::ops::Range<u32> = 2..4;
 const CONFLICTING: std::ops::Range<u32> = 4..9;
 /// How many have a part: the first orders of a cohort are theirs, one after the other.
-const PARTS: u64 = 9;
+const CAST: u64 = 9;
 /// The customer who is in all cohorts.
 const HEAVY: u32 = 0;
 /// The most orders of a customer that follow each other (`fifo`).
@@ -136,7 +136,7 @@ impl Load {
         let cohort = u32::try_from(number / cohort_size).expect("few cohorts");
         let first = 1 + cohort * COHORT;
         let place = number % cohort_size;
-        if place < PARTS * (1 + RUN) && place.is_multiple_of(1 + RUN) {
+        if place < CAST * (1 + RUN) && place.is_multiple_of(1 + RUN) {
             let customer = first + u32::try_from(place / (1 + RUN)).expect("few parts");
             // In fifo something is right behind a poison, and is parked there.
             self.run = (customer, if self.play.is_gapless() { 0 } else { RUN });

@@ -13,8 +13,9 @@ use super::load::{Kind, Message};
 use super::stage::{Stage, sql};
 use crate::servers::{PATIENCE, eventually};
 
-/// How often the list is read: so seldom that orders are parked behind a poison.
-const LOOK: Duration = Duration::from_secs(4);
+/// How often the list is read: so seldom that orders are parked behind a poison, and that all others would wait too long
+/// if they waited for it.
+const LOOK: Duration = Duration::from_secs(6);
 
 /// What a person has to know, and has done.
 pub struct Person<'a> {

@@ -64,7 +64,7 @@ pub enum Dependency {
 
 /// What happens to the network between a worker and a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Network {
+pub enum Trouble {
     Latency,
     Reset,
     BlackHole,
@@ -94,7 +94,7 @@ pub struct Schedule {
     pub stores: Vec<Event<Server>>,
     /// Redis and SQS, beside them: a database's recovery may take long.
     pub others: Vec<Event<Server>>,
-    pub networks: Vec<Event<(Network, Dependency)>>,
+    pub networks: Vec<Event<(Trouble, Dependency)>>,
     /// Maintenance windows: how long orders are only spooled.
     pub windows: Vec<Event<()>>,
 }
@@ -146,7 +146,8 @@ impl Play {
                 .collect(),
             windows: (0..end.as_secs() / window.as_secs())
                 .map(|number| Event {
-                    at: window * u32::try_from(number).unwrap() + window * 3 / 10,
+                    // Early enough to be over before the next one.
+                    at: window * u32::try_from(number).unwrap() + window / 10 + within(&mut random, window * 2 / 5),
                     what: (),
                     slot: 0,
                     length: Duration::from_millis(6_000 + random.below(8_000)),
@@ -166,24 +167,36 @@ impl Play {
 /// Nothing goes wrong at the end of every ten minutes but what is in the orders: only then can be said how long one
 /// customer waits for another's fault.
 fn is_calm(at: Duration) -> bool {
-    at.as_secs() % 600 >= 510
+    at.as_secs() % TEN_MINUTES >= TEN_MINUTES - 90
+}
+
+const TEN_MINUTES: u64 = 600;
+
+/// How many calm times there are.
+fn calms(seconds: u64) -> u64 {
+    seconds / TEN_MINUTES
 }
 
 /// Cuts on the way to and from the ledger more often than the others: they leave commits whose outcome is unknown.
 /// None: any dependency.
-fn networks() -> Vec<(Network, Option<Dependency>)> {
-    let (up, down) = (Network::Cut(Way::Up), Network::Cut(Way::Down));
+fn networks() -> Vec<(Trouble, Option<Dependency>)> {
+    let (up, down) = (Trouble::Cut(Way::Up), Trouble::Cut(Way::Down));
     let ledger = Some(Dependency::Ledger);
-    let anywhere = [Network::Latency, Network::Reset, Network::BlackHole, Network::SlowClose, up, down];
+    let anywhere = [Trouble::Latency, Trouble::Reset, Trouble::BlackHole, Trouble::SlowClose, up, down];
     let mut deck = vec![(up, ledger), (down, ledger), (down, ledger)];
     deck.extend(anywhere.map(|what| (what, None)));
     deck
 }
 
-fn of_any(event: Event<(Network, Option<Dependency>)>, random: &mut Random) -> Event<(Network, Dependency)> {
+fn of_any(event: Event<(Trouble, Option<Dependency>)>, random: &mut Random) -> Event<(Trouble, Dependency)> {
     let Event { at, what: (what, dependency), slot, length, chance } = event;
     let dependency = dependency.unwrap_or_else(|| DEPENDENCIES[random.index(DEPENDENCIES.len())]);
     Event { at, what: (what, dependency), slot, length, chance }
+}
+
+/// Less than this.
+fn within(random: &mut Random, bound: Duration) -> Duration {
+    Duration::from_millis(random.below(u64::try_from(bound.as_millis()).unwrap()))
 }
 
 /// Deals the cards of a deck one after the other, shuffled again for each round. Nothing at the very begin.
@@ -194,10 +207,13 @@ fn deal<K: Copy>(
     every: Duration,
     lengths: std::ops::Range<u64>,
 ) -> Vec<Event<K>> {
+    assert!(!every.is_zero(), "a run is longer than that");
     let mut dealt = Vec::new();
     let mut round = Vec::new();
-    let mut at = every;
-    while at < end {
+    let mut turn = every;
+    while turn < end {
+        // Somewhere around its turn, so that no two kinds of things always meet, or never.
+        let at = turn + within(random, every / 2);
         if round.is_empty() {
             round = deck.to_vec();
             random.shuffle(&mut round);
@@ -209,7 +225,7 @@ fn deal<K: Copy>(
             length: Duration::from_millis(lengths.start + random.below(lengths.end - lengths.start)),
             chance: random.below(1 << 32),
         });
-        at += every;
+        turn += every;
     }
     dealt
 }
@@ -246,14 +262,14 @@ impl Kind for Server {
     }
 }
 
-impl Kind for (Network, Dependency) {
+impl Kind for (Trouble, Dependency) {
     fn kind(&self) -> &'static str {
         match self.0 {
-            Network::Latency => "net_latency",
-            Network::Reset => "net_reset",
-            Network::BlackHole => "net_black_hole",
-            Network::Cut(_) => "net_cut",
-            Network::SlowClose => "net_slow_close",
+            Trouble::Latency => "net_latency",
+            Trouble::Reset => "net_reset",
+            Trouble::BlackHole => "net_black_hole",
+            Trouble::Cut(_) => "net_cut",
+            Trouble::SlowClose => "net_slow_close",
         }
     }
 }
@@ -297,7 +313,8 @@ pub fn needs(play: &Play, schedule: &Schedule, poisons: u64) -> (BTreeMap<&'stat
         ("redelivered", seconds / 8),
         ("ambiguous_committed", seconds / 60),
         ("ambiguous_rolled_back", seconds / 60),
-        ("stale_refused", if play.is_gapless() { seconds / 4 } else { seconds / 80 }),
+        ("stale_refused", seconds / 100),
+        ("undisturbed", calms(seconds) * 20 * rate),
         // In fifo only what comes behind a poison.
         ("parked", if play.is_gapless() { seconds } else { seconds / 40 }),
         ("unparked", if play.is_gapless() { seconds } else { seconds / 40 }),
@@ -309,6 +326,10 @@ pub fn needs(play: &Play, schedule: &Schedule, poisons: u64) -> (BTreeMap<&'stat
         needs.insert(guard, count.max(1));
     }
     let mut without = Vec::new();
+    if calms(seconds) == 0 {
+        needs.remove("undisturbed");
+        without.push("undisturbed");
+    }
     if play.queue == "ministack" {
         without.push("sqs_throttle");
     } else if !play.is_gapless() {
@@ -337,5 +358,7 @@ fn a_schedule_has_everything_that_is_promised() {
     let restarts: u64 = all(&["ledger_restart", "ledger_crash"]);
     let windows: u64 = all(&["window"]);
     assert!(kills >= 30 && restarts >= 3 && windows >= 1, "{kills} kills, {restarts} restarts, {windows} windows");
-    assert_eq!(needs[0].len(), 33, "every guard: {:?}", needs[0].keys());
+    assert_eq!(needs[0].len(), 33, "every guard but one: {:?}", needs[0].keys());
+    let long = Play { seconds: 1_200, ..gapless };
+    assert_eq!(super::plan::needs(&long, &long.schedule(), 4).0["undisturbed"], 2 * 20 * 100);
 }

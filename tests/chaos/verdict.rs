@@ -67,7 +67,7 @@ pub async fn dump(stage: &Stage) {
     std::fs::write(stage.history.folder.join("queue.jsonl"), rest_of_queue(stage).await).unwrap();
 }
 
-/// Receives until nothing comes.
+/// Receives until nothing comes, and deletes what it has written down: in a group the next message waits for that.
 async fn rest_of_queue(stage: &Stage) -> String {
     let client = Client::new(&stage.site.queue.sdk_config());
     let mut rest = String::new();
@@ -82,6 +82,8 @@ async fn rest_of_queue(stage: &Stage) -> String {
             let body = message.body.unwrap_or_default();
             rest += &json!({ "body_sha256": digest(&body), "message_id": message.message_id }).to_string();
             rest.push('\n');
+            let handle = message.receipt_handle.unwrap_or_default();
+            client.delete_message().queue_url(stage.site.queue.url()).receipt_handle(handle).send().await.unwrap();
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The workers: real processes, each behind a network of its own, killed and stopped and started again.
 
+use std::fmt::Write as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -11,13 +13,15 @@ use super::history::now_ms;
 use super::plan::{Dependency, Event, Kind as _, Process, WORKERS};
 use super::proxy::{Proxy, Weather};
 use super::stage::{Stage, place};
-use crate::fleet::site::stopped;
 use crate::servers::process::Worker;
 
 /// How long a kill waits for a moment at which it hurts.
 const MOMENT: Duration = Duration::from_millis(500);
 /// How long a worker may take to end when it is asked to: its budget, and as much again for a busy machine.
 const END: Duration = Duration::from_secs(20);
+
+/// What [`Worker::kill`] sends.
+const SIGKILL: i32 = 9;
 
 fn given(holds: bool) -> &'static str {
     if holds { "just given messages" } else { "" }
@@ -165,8 +169,10 @@ impl<'a> Workers<'a> {
             victim.worker.terminate();
             sleep(Duration::from_millis(event.chance / 30 % 300)).await;
         }
-        victim.worker.kill().await;
-        self.note(at, event.what.kind(), victim.network.number, given(holds));
+        // One that had its end already was not killed.
+        let killed = victim.worker.kill().await.signal() == Some(SIGKILL);
+        let kind = if killed { event.what.kind() } else { "term" };
+        self.note(at, kind, victim.network.number, given(holds));
     }
 
     /// The others take its customers over; when it goes on, it does not know that.
@@ -218,13 +224,25 @@ impl<'a> Workers<'a> {
     }
 
     /// Lets them end: without faults nothing is at risk.
-    pub async fn stop(self) {
+    pub async fn stop(self) -> Result<(), String> {
         let mut lives = self.lives.into_inner();
         for life in &mut lives {
             life.worker.terminate();
         }
-        for life in &mut lives {
-            assert_eq!(stopped(&mut life.worker).await.at_risk, 0);
+        let mut problems = String::new();
+        for Life { worker, network } in &mut lives {
+            let deadline = Instant::now() + END;
+            while worker.runs() && Instant::now() < deadline {
+                sleep(Duration::from_millis(20)).await;
+            }
+            let ended = !worker.runs();
+            let status = worker.kill().await;
+            let log = worker.log();
+            let report = log.lines().find(|line| line.starts_with("stopped: ")).unwrap_or("no report");
+            if !ended || !status.success() || !report.ends_with(", 0 at risk") {
+                write!(problems, "worker-{} ended by {status}: {report}. ", network.number).unwrap();
+            }
         }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 }

@@ -22,8 +22,8 @@ fn entries(ids: &[&str]) -> Value {
     json!({ "call": 1, "poll": 1, "entries": names(ids) })
 }
 
-fn received(ids: &[&str]) -> Value {
-    let mut line = line(BEGAN, "live", "received", entries(ids));
+fn received(at: u64, ids: &[&str]) -> Value {
+    let mut line = line(at, "live", "received", entries(ids));
     line.as_object_mut().unwrap().remove("call");
     line
 }
@@ -71,14 +71,17 @@ impl Story {
     pub(super) fn logs_of_workers(&mut self) {
         let behind = || json!(["behind", 5, null, []]);
         let ada: &[&str] = &["ada-1", "ada-2"];
-        let mut first = vec![received(ada), line(BEGAN, "live", "route", json!({ "route": "direct" }))];
+        let mut first = vec![received(BEGAN, ada), line(BEGAN, "live", "route", json!({ "route": "direct" }))];
         first.extend(committed("live", ada));
         first.push(delete("live", ada));
         first.push(line(BEGAN, "live", "deleted", json!({ "call": 1, "answers": "[\"done\",\"again\"]" })));
         first.push(ended("ada-1", "committed"));
         // ada-1 comes again, and a look says that it has its end.
-        first.push(received(&["ada-1"]));
+        first.push(received(BEGAN, &["ada-1"]));
         first.extend(commit("live", false, &["ada-1"], behind()));
+        // Another process commits bob-1, while this one stands still.
+        first.push(received(BEGAN + 1_000, &["bob-1"]));
+        first.extend(commit("live", false, &["bob-1"], behind()));
         first.extend(work("live", "look_up", false, &names(&["ada-1"]), json!(["ended"])));
         first.push(ended("ada-1", "duplicate"));
         first.push(delete("live", &["ada-1", "ada-2"]));
@@ -240,4 +243,63 @@ fn an_innocent_in_quarantine() {
     });
     story.rows("quarantined_orders.jsonl").push(row);
     only(7, "!m-2 is in quarantine as malformed", &story);
+}
+
+/// A live commit and an append in one epoch: some worker did not know that the window had begun.
+#[test]
+fn appended_behind_a_live_commit() {
+    let late = |parked: bool, resolve: bool, role: &str| {
+        let [mut asked, mut answered] = commit(role, resolve, &["kim-1"], json!(["committed", 1, 0, []]));
+        for (line, at) in [(&mut asked, WINDOW[1] + 100), (&mut answered, WINDOW[1] + 200)] {
+            line["timestamp"] = self::line(at, role, "", json!({}))["timestamp"].clone();
+        }
+        asked["parked"] = json!(parked);
+        [asked, answered]
+    };
+    for harmless in [late(true, false, "live"), late(false, true, "live"), late(false, false, "drain")] {
+        let mut story = Story::gapless();
+        story.log(harmless);
+        is_ok(&story);
+    }
+    let mut story = Story::gapless();
+    story.log(late(false, false, "live"));
+    only(6, "the backlog took entries in window 1 behind a live commit, worker-2.jsonl:9", &story);
+}
+
+/// What is refused to a worker that has done nothing wrong makes no guard green.
+#[test]
+fn stale_is_who_had_it_before_another_committed_it() {
+    let stale = |story: &Story| super::judge(story).json()["guards"]["stale_refused"]["count"].as_u64().unwrap();
+    let mut story = Story::gapless();
+    let before = stale(&story);
+    let verdict = |word: &str| json!([word, 5, 0, []]);
+    // A duplicate; an early order; a closed gate; what it committed itself; what came again after its commit.
+    story.log(commit("live", false, &["ada-5"], verdict("behind")));
+    story.log([received(BEGAN, &["ada-5"])]);
+    story.log(commit("live", false, &["ada-5"], verdict("behind")));
+    story.log(commit("live", false, &["bob-3"], verdict("ahead")));
+    story.log(commit("live", false, &["bob-3"], verdict("gate_closed")));
+    story.log([received(BEGAN, &["bob-2"])]);
+    story.log(committed("live", &["bob-2"]));
+    story.log(commit("live", false, &["bob-2"], verdict("behind")));
+    story.log([received(BEGAN + 9_000, &["bob-3"])]);
+    story.log(commit("live", false, &["bob-3"], verdict("behind")));
+    assert_eq!(stale(&story), before);
+    story.log([received(BEGAN, &["bob-3"])]);
+    story.log(commit("live", false, &["bob-3"], verdict("behind")));
+    assert_eq!(stale(&story), before + 1);
+}
+
+/// The first try of nobody was written: another process wrote the order meanwhile.
+#[test]
+fn what_another_process_wrote_is_no_answer_to_an_unknown_commit() {
+    let known = |story: &Story| super::judge(story).json()["guards"]["ambiguous_committed"]["count"].as_u64().unwrap();
+    let behind = json!(["behind", 5, 0, []]);
+    let mut story = Story::gapless();
+    let before = known(&story);
+    story.log(commit("live", false, &["bob-1"], json!(null)));
+    story.log(commit("live", true, &["bob-1"], behind.clone()));
+    assert_eq!(known(&story), before + 1);
+    story.logs.get_mut(&1).unwrap().extend(committed("live", &["bob-1"]));
+    assert_eq!(known(&story), before);
 }

@@ -122,6 +122,20 @@ fn another_content_than_was_sent() {
 }
 
 #[test]
+fn another_customer_than_was_sent() {
+    let mut story = Story::gapless();
+    for table in ["orders.jsonl", "order_events.jsonl"] {
+        story.find(table, "order_id", "ada-5")["customer_id"] = json!("kim");
+        story.find(table, "order_id", "ada-5")["position"] = json!(2);
+    }
+    story.last_position("ada", 4);
+    story.last_position("kim", 2);
+    story.chains();
+    let judged = super::judge(&story);
+    assert!(judged.out.contains("ada-5: committed for kim"), "{}", judged.out);
+}
+
+#[test]
 fn what_a_person_replaced_is_not_committed() {
     let mut story = Story::gapless();
     story.find("faults.jsonl", "kind", "replace")["target"] = json!("gus-2");
@@ -160,6 +174,22 @@ fn swapped_positions() {
         }
         only(2, "ada-2: place 2, committed behind ada-3, place 3", &story);
     }
+}
+
+/// In `gapless` a number that is left out, and everything behind it one place too early, keeps the order of all.
+#[test]
+fn a_position_that_is_not_the_sequence() {
+    let mut story = Story::gapless();
+    for table in ["orders.jsonl", "order_lines.jsonl", "order_events.jsonl"] {
+        story.rows(table).retain(|row| row["order_id"] != "ada-4");
+    }
+    story.rows("sent.jsonl").retain(|line| line["order_id"] != "ada-4");
+    for table in ["orders.jsonl", "order_events.jsonl"] {
+        story.find(table, "order_id", "ada-5")["position"] = json!(4);
+    }
+    story.last_position("ada", 4);
+    story.chains();
+    only(2, "ada-5", &story);
 }
 
 #[test]
@@ -297,6 +327,8 @@ fn a_kill_excuses_the_time_of_its_leases() {
     is_ok(&story);
     story.find("orders.jsonl", "order_id", "ada-5")["committed_ms"] = json!(BEGAN + 70_001);
     only(8, "ada-5: waited 30001 ms", &story);
+    story.run["leases_ms"] = json!(36_000);
+    is_ok(&story);
 }
 
 #[test]

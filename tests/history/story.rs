@@ -73,7 +73,7 @@ impl Story {
     pub(super) fn empty() -> Self {
         let run = json!({
             "ordering": "gapless", "queue": "rustack", "seed": 7, "seconds": 60, "workers": 2, "wait_bound_ms": 30_000,
-            "needs": {}, "without": &GUARDS[..],
+            "recovery_ms": 10_000, "leases_ms": 35_000, "needs": {}, "without": &GUARDS[..],
         });
         let gates = json!({ "gate": "OPEN", "gate_epoch": 1, "phase": "SEALED", "backlog_epoch": 1 });
         let tables = TABLES.map(|table| (table, Vec::new())).into();
@@ -250,7 +250,7 @@ impl Story {
 }
 
 /// Every guard; the first 22 are faults.
-pub(super) const GUARDS: [&str; 33] = [
+pub(super) const GUARDS: [&str; 34] = [
     "kill",
     "pause",
     "term_kill",
@@ -284,4 +284,5 @@ pub(super) const GUARDS: [&str; 33] = [
     "duplicates",
     "poisoned",
     "shared_receives",
+    "undisturbed",
 ];

@@ -7,6 +7,7 @@ use millrace::ledger::Gate;
 use millrace::window::{Begin, End, GateView, Next, Phase, PhaseView, Step};
 
 use super::super::backlog::DrainInbox;
+use super::super::catalog::MESSAGE_BYTES;
 use super::super::ledger::Pass;
 use super::super::ms;
 use super::super::tally::Kind;
@@ -307,9 +308,12 @@ impl World {
     /// As `Settings::of_drain` makes them.
     fn drain_settings(&mut self) -> Settings {
         let call_max = self.chance.between(5, 30);
+        let receive_bytes = call_max as u64 * u64::from(MESSAGE_BYTES);
         Settings {
             wait: ms(30),
             receive_max: u32::try_from(call_max).unwrap(),
+            receive_bytes,
+            bytes_max: self.settings.bytes_max + receive_bytes,
             call_max,
             polls_max: 1,
             visibility_timeout: ms(1_000_000_000),
