@@ -176,8 +176,9 @@ impl<'a> Seen<'a> {
                 self.own.extend(new.clone().cloned());
                 self.told.extend(new.map(|Name(id, _)| id.clone()));
             }
-            if !resolve && word == Word::Behind {
-                self.came_late(run);
+            if !resolve {
+                let is_known = |name: &&Name| word == Word::Behind || verdict.known().contains(&name.0);
+                self.came_late(run.iter().filter(is_known));
             }
             if resolve && new + old > 0 {
                 for name in run {
@@ -199,11 +200,11 @@ impl<'a> Seen<'a> {
         }
     }
 
-    /// A run is refused because its place is taken: by another process, where this one has not committed it and the
-    /// message was sent once.
-    fn came_late(&mut self, run: &[Name]) {
+    /// These orders of a run are refused because they have their end: by another process, where this one has not
+    /// committed them and the message was sent once.
+    fn came_late<'n>(&mut self, mut refused: impl Iterator<Item = &'n Name>) {
         let once = |id: &str| self.source.orders.get(id).is_some_and(|asked| asked.messages == 1);
-        let others = run.iter().find(|name| once(&name.0) && !self.own.contains(name));
+        let others = refused.find(|name| once(&name.0) && !self.own.contains(*name));
         if let Some((name, at)) = others.and_then(|name| Some((name, *self.received_ms.get(name)?))) {
             self.refused.push((name.0.clone(), at));
         }

@@ -8,6 +8,7 @@
 //! - Taking, renewing and releasing are answered customer by customer, never all or nothing.
 //! - Only the owner renews or releases. Taking a lock that the caller has is granted and renews it, so every call may
 //!   be repeated when its answer was lost.
+//! - The locks of an owner that died come free with their lease (L2).
 
 use std::future::Future;
 use std::time::Duration;

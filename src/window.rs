@@ -2,7 +2,8 @@
 //!
 //! Every window has an epoch. Each [`Step`] is one atomic step in one store, whose guard stands in its `WHERE`; a step
 //! that comes too late changes nothing. A command reads both stores, asks [`Begin::next`] or [`End::next`], takes the
-//! step, and reads again: so it can be killed anywhere and run again, by two operators at once.
+//! step, and reads again: so it can be killed anywhere and run again, by two operators at once, and a window can always be
+//! ended (L3).
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

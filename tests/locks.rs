@@ -95,6 +95,7 @@ async fn taking_again_renews(pair: &impl Pair) {
     assert_eq!(theirs.take(&customers, LONG).await, Ok(vec![false, true]));
 }
 
+/// L2.
 async fn a_lease_runs_out(pair: &impl Pair) {
     let (ours, theirs) = pair.two();
     let customers = names(&["a"]);

@@ -41,7 +41,8 @@ impl<P: Clone> Core<P> {
         let lane = self.lanes.entry(customer.clone()).or_insert_with(Lane::new);
         if !spooling && lane.is_over(ordering, rank) {
             // In `fifo` a parked one stays below the mark until it is judged: its name is known, with another content
-            // maybe, and whoever heard that of its commit is gone. In `gapless` the sweep judges it.
+            // maybe, and whoever heard that of its commit is gone. Nothing behind it would ever go (L4). In `gapless`
+            // the sweep judges it.
             if !parked || ordering == Ordering::Fifo {
                 self.suspects.push_back(Suspect { customer, place, held });
             }

@@ -124,6 +124,7 @@ impl<P: Clone> Core<P> {
         if self.ready[step as usize].is_empty() {
             return None;
         }
+        // Of one customer no more than so many in a batch, however long its line is (I10).
         let (ordering, run_max) = (self.settings.ordering, self.settings.run_max);
         let batch_max = self.granted(self.batch_max());
         let parked = step == Step::CommitParked;
@@ -207,6 +208,7 @@ impl<P: Clone> Core<P> {
         (count > 0).then(|| Busy::LookUp(self.suspects.drain(..count).collect()))
     }
 
+    /// Without it, what a crash left behind would never come to its end (L1).
     fn choose_sweep(&mut self) -> Option<Busy<P>> {
         if self.sweep_at > self.now {
             return None;

@@ -36,6 +36,7 @@ async fn stock<S: Store>(bench: &Bench<S>) -> Vec<String> {
     bench.column("SELECT on_hand FROM stock ORDER BY sku").await
 }
 
+/// One statement, one transaction: orders, lines, events and effects appear together (I9).
 pub(crate) async fn effects_see_what_was_written<S: Store>(store: &S) {
     let mut bench = Bench::with(store, &LOG).await;
     let lines = r#"[{"sku":"a","quantity":3,"unit_price_minor":7},{"sku":"b","quantity":1,"unit_price_minor":0}]"#;
