@@ -104,6 +104,7 @@ macro_rules! contract {
             names {
                 a_skipped_name_is_not_committed, a_skipped_name_means_one_content,
                 what_is_parked_under_a_skipped_name_is_kept, a_name_that_blocks_one_customer_is_free,
+                what_lies_aside_blocks_when_it_fails,
             }
             sweep {
                 what_stands_next_is_found, copies_of_ended_orders_are_removed, a_conflict_is_no_copy,

@@ -13,7 +13,8 @@ WITH mr_gate AS MATERIALIZED (
 ), mr_seen AS MATERIALIZED (
     SELECT c.xmin AS version FROM customers c WHERE c.customer_id = $4::text
 ), mr_known AS MATERIALIZED (
-    SELECT q.id FROM quarantined_orders q WHERE q.id = $2::text
+    -- What lies aside, as a conflict that is none any more, blocks nobody yet.
+    SELECT q.id FROM quarantined_orders q WHERE q.id = $2::text AND q.blocks
 ), mr_locked AS MATERIALIZED (
     SELECT l.customer_id, l.last_position, l.mark, l.parked, l.blocked_by, l.xmin AS version FROM customers l
     WHERE l.customer_id = $4::text AND EXISTS (SELECT FROM mr_gate)
@@ -51,7 +52,7 @@ WITH mr_gate AS MATERIALIZED (
 ), mr_case AS (
     INSERT INTO quarantined_orders (id, order_id, customer_id, ord, digest, kind, reason, body, blocks)
     SELECT $2::text, $3::text, $4::text, r.rank, $6::bytea, $7::text, $8::text, $9::bytea, true FROM mr_done, mr_rank r
-    ON CONFLICT (id) DO UPDATE SET blocks = true
+    ON CONFLICT (id) DO UPDATE SET blocks = true, kind = excluded.kind, reason = excluded.reason
 )
 SELECT CASE
     WHEN NOT EXISTS (SELECT FROM mr_gate) THEN 'gate closed'

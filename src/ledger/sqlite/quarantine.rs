@@ -35,7 +35,8 @@ impl Work for Quarantine<'_> {
             return Ok(CaseVerdict::GateClosed);
         }
         let id = quarantine_id(&self.case.placed.entry);
-        let sql = "SELECT EXISTS (SELECT 1 FROM quarantined_orders WHERE id = ?1)";
+        // What lies aside, as a conflict that is none any more, blocks nobody yet.
+        let sql = "SELECT EXISTS (SELECT 1 FROM quarantined_orders WHERE id = ?1 AND blocks)";
         let known: bool = sqlx::query_scalar(sql).bind(&id).fetch_one(&mut *tx).await.map_err(errors::error)?;
         if known && self.case.blocks {
             return Ok(CaseVerdict::Quarantined);
@@ -119,7 +120,8 @@ impl Quarantine<'_> {
         let sql = "INSERT INTO quarantined_orders
                  (id, order_id, customer_id, ord, digest, kind, reason, body, blocks)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-             ON CONFLICT (id) DO NOTHING";
+             ON CONFLICT (id) DO UPDATE SET blocks = 1, kind = excluded.kind, reason = excluded.reason
+             WHERE excluded.blocks";
         sqlx::query(sql)
             .bind(id)
             .bind(order_id)

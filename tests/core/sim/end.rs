@@ -56,7 +56,7 @@ fn stuck(world: &World) -> Vec<CustomerId> {
 pub fn check(world: &World) {
     let open: Vec<_> = world.sqs.messages.iter().filter(|message| !message.deleted).collect();
     assert!(open.is_empty(), "L1: still in SQS: {open:?}");
-    assert!(blocked(world).is_empty(), "a person decided, and it is blocked again and again");
+    assert!(blocked(world).is_empty(), "a person decided, and they are blocked again and again: {:?}", blocked(world));
     if world.plan.windows {
         assert!(world.is_open(), "L3: the window is not over: {:?} {:?}", world.ledger.gate, world.backlog.view());
         assert!(world.backlog.rows.is_empty(), "rows are left: {:?}", world.backlog.rows);

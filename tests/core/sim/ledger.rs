@@ -252,7 +252,8 @@ impl Ledger {
         self.gate.check(pass, !blocks);
         let key = (entry.id.clone(), entry.digest);
         let known = self.quarantine.contains_key(&key);
-        if known && blocks {
+        let mut heads = self.customers.values().filter_map(|customer| customer.blocked_by.as_ref());
+        if blocks && heads.any(|(_, id, digest)| (id, digest) == (&key.0, &key.1)) {
             return CaseVerdict::Quarantined;
         }
         if blocks {
@@ -279,7 +280,11 @@ impl Ledger {
         {
             self.unpark(&catalog.entry(there).customer.clone().unwrap(), there.rank);
         }
-        self.quarantine.entry(key).or_insert(kind);
+        if blocks {
+            self.quarantine.insert(key, kind);
+        } else {
+            self.quarantine.entry(key).or_insert(kind);
+        }
         CaseVerdict::Quarantined
     }
 

@@ -201,7 +201,8 @@ impl Model {
         if self.gate == Gate::Closed || (case.blocks && self.gate != Gate::Open) {
             return CaseVerdict::GateClosed;
         }
-        if case.blocks && self.quarantined.contains(&(id(placed), placed.entry.digest())) {
+        let blocks_already = |line: &Line| line.head.as_ref().is_some_and(|head| same(head, placed));
+        if case.blocks && self.lines.values().any(blocks_already) {
             return CaseVerdict::Quarantined;
         }
         if case.blocks {

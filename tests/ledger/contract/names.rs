@@ -107,3 +107,23 @@ pub(crate) async fn a_name_that_blocks_one_customer_is_free<S: Store>(store: &S)
         assert_eq!(bench.commit_one(&[order("ada", 2)]).await, committed(2, 0));
     }
 }
+
+/// It was a conflict when another content had its name, which is gone since. Now it stands next, and fails by its own
+/// fault: it blocks its customer, or nobody would ever decide about it.
+pub(crate) async fn what_lies_aside_blocks_when_it_fails<S: Store>(store: &S) {
+    for ordering in [Gapless, Fifo] {
+        let mut bench = Bench::new(store, ordering).await;
+        let head = named("x", "ada", 1);
+        assert_eq!(bench.quarantine(&harmless(&head, CaseKind::Conflict)).await, CaseVerdict::Quarantined);
+        for _ in 0..2 {
+            assert_eq!(bench.quarantine(&poison(&head)).await, CaseVerdict::Quarantined);
+            assert_eq!(bench.column("SELECT blocked_by FROM customers").await, [case(&head)]);
+        }
+        assert_eq!(bench.column("SELECT kind FROM quarantined_orders WHERE blocks").await, ["poison"]);
+        // And is no conflict again because somebody comes late with that.
+        assert_eq!(bench.quarantine(&harmless(&head, CaseKind::Conflict)).await, CaseVerdict::Quarantined);
+        assert_eq!(bench.column("SELECT kind FROM quarantined_orders WHERE blocks").await, ["poison"]);
+        bench.skip("ada").await;
+        assert_eq!(bench.commit_one(&[order("ada", 2)]).await, committed(2, 0));
+    }
+}
