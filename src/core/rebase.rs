@@ -8,8 +8,9 @@ use super::{Core, Pace};
 impl<P: Clone> Core<P> {
     /// Counts time from now on, and polls and calls from the oldest one on its way (its number becomes 0); forgets how
     /// often in a row something failed, and what is counted for people only; while nothing is written, the kinds of
-    /// work take their turns from the first one. But for that a core whose back-offs are zero does the same with and
-    /// without it, and two that do the same compare equal. So a model checker, which lets any deadline fall due at any
+    /// work take their turns from the first one. Arrivals are counted from the newest in a lane on, not from one that is
+    /// looked up meanwhile: of use where no two orders have one place. But for that a core whose back-offs are zero does
+    /// the same with and without it, and two that do the same compare equal. So a model checker, which lets any deadline fall due at any
     /// moment, comes to an end.
     pub fn rebase(&mut self) {
         let now = std::mem::replace(&mut self.now, Time::ZERO);

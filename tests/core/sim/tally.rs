@@ -131,6 +131,7 @@ kinds! {
     Duplicates, "deliveries found to be duplicates", 0, Everywhere;
     Parked, "deliveries parked", 0, Strict;
     Unparked, "parked orders committed", 0, Strict;
+    Absent, "look-ups that found nothing", 0, Seldom;
     Quarantined, "entries put into quarantine", 0, Everywhere;
     Conflicts, "conflicts put into quarantine", 0, Everywhere;
     Malformed, "malformed messages put into quarantine", 0, Everywhere;

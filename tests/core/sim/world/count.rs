@@ -1,7 +1,7 @@
 //! What happened, counted: by what the cores say, and by what the stores answered.
 
 use millrace::core::{Action, Work, Written};
-use millrace::ledger::{CaseKind, CaseVerdict, ErrorClass, ParkVerdict, Verdict};
+use millrace::ledger::{CaseKind, CaseVerdict, ErrorClass, Found, ParkVerdict, Verdict};
 use millrace::outcome::Outcome;
 
 use super::super::ledger::Pass;
@@ -45,6 +45,11 @@ impl World {
                 refused = verdicts.iter().filter(|verdict| **verdict == ParkVerdict::GateClosed).count();
                 if verdicts.contains(&ParkVerdict::Again) {
                     self.faults.tally.note(Kind::RowsLocked);
+                }
+            }
+            Written::LookUp(Ok(found)) => {
+                for _ in found.iter().filter(|found| **found == Found::Absent) {
+                    self.faults.tally.note(Kind::Absent);
                 }
             }
             Written::Quarantine(Ok(CaseVerdict::GateClosed)) => refused = 1,
