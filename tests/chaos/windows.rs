@@ -10,10 +10,9 @@ use super::history::now_ms;
 use super::plan::Event;
 use super::stage::Stage;
 
-/// How long a command may be repeated until it is done. What is in the way are faults, and those are over in seconds.
-const BOUND: Duration = Duration::from_mins(5);
-/// One call of a command.
-const CALL: Duration = Duration::from_mins(2);
+/// How long a command may run, and be repeated, until it is done. What is in the way are faults, which are over in
+/// seconds, and the backlog, which is drained while more orders come.
+const BOUND: Duration = Duration::from_mins(10);
 /// How long a command that is killed may run.
 const KILLED_WITHIN_MS: u64 = 400;
 
@@ -88,7 +87,7 @@ async fn killed(stage: &Stage, arguments: &[&str], after_ms: u64) {
 async fn done(stage: &Stage, arguments: &[&str]) {
     let deadline = Instant::now() + BOUND;
     loop {
-        let said = stage.site.command_within(CALL, arguments).await;
+        let said = stage.site.command_within(BOUND, arguments).await;
         if said.code == Some(0) {
             return;
         }

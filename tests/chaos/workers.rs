@@ -167,8 +167,8 @@ impl<'a> Workers<'a> {
         let at = now_ms();
         if event.what == Process::TermKill {
             victim.worker.terminate();
-            // Most have their end after a tenth of a second.
-            sleep(Duration::from_millis(event.chance / 30 % 40)).await;
+            // Optimized, some have their end after 20 ms.
+            sleep(Duration::from_millis(event.chance / 30 % 12)).await;
         }
         // One that had its end already was not killed.
         let killed = victim.worker.kill().await.signal() == Some(SIGKILL);
