@@ -306,7 +306,8 @@ pub fn needs(play: &Play, schedule: &Schedule, poisons: u64) -> (BTreeMap<&'stat
         ("redelivered", seconds / 8),
         ("ambiguous_committed", seconds / 60),
         ("ambiguous_rolled_back", seconds / 60),
-        ("stale_refused", seconds / 100),
+        // In fifo a group stands still while one of its messages is held: another worker seldom has it meanwhile.
+        ("stale_refused", if play.is_gapless() { seconds / 100 } else { seconds / 300 }),
         ("undisturbed", seconds * rate / 20),
         // In fifo only what comes behind a poison.
         ("parked", if play.is_gapless() { seconds } else { seconds / 40 }),
@@ -319,6 +320,10 @@ pub fn needs(play: &Play, schedule: &Schedule, poisons: u64) -> (BTreeMap<&'stat
         needs.insert(guard, count.max(1));
     }
     let mut without = Vec::new();
+    if !play.is_gapless() && seconds < 300 {
+        needs.remove("stale_refused");
+        without.push("stale_refused");
+    }
     if play.queue == "ministack" {
         without.push("sqs_throttle");
     } else if !play.is_gapless() {
