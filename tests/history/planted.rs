@@ -189,7 +189,7 @@ fn a_position_that_is_not_the_sequence() {
     }
     story.last_position("ada", 4);
     story.chains();
-    only(2, "ada-5", &story);
+    only(2, "ada-5: its position is 4, and its sequence 5", &story);
 }
 
 #[test]

@@ -92,6 +92,11 @@ impl Ledger {
         }
     }
 
+    /// Whether the name stands for an order that has its end, whatever its content.
+    fn is_known(&self, id: &EntryId) -> bool {
+        self.orders.contains_key(id) || self.tombstones.iter().any(|(other, _)| other == id)
+    }
+
     pub fn has_end(&self, id: &EntryId, digest: Digest) -> bool {
         self.tombstones.contains(&(id.clone(), digest)) || self.orders.get(id).is_some_and(|(_, d)| *d == digest)
     }

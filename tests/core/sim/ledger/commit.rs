@@ -127,10 +127,6 @@ impl Ledger {
         Ok(new)
     }
 
-    fn is_known(&self, id: &EntryId) -> bool {
-        self.orders.contains_key(id) || self.tombstones.iter().any(|(other, _)| other == id)
-    }
-
     /// Parked copies of the known orders of a run leave with it; another content has to be judged for itself.
     fn remove_known_copies(&mut self, name: &CustomerId, run: &[(Rank, Parcel)], catalog: &Catalog) {
         if self.customers.get(name).is_none_or(|customer| customer.blocked_by.is_some()) {
@@ -178,8 +174,7 @@ impl Ledger {
         for message in sqs.messages.iter().filter(|message| message.rank < last.rank) {
             let entry = &catalog.entries[message.entry];
             let ends = plan.iter().any(|parcel| catalog.entry(*parcel).id == entry.id)
-                || self.orders.contains_key(&entry.id)
-                || self.tombstones.iter().any(|(id, _)| *id == entry.id)
+                || self.is_known(&entry.id)
                 || self.skipped.contains(&(entry.id.clone(), entry.digest))
                 // A conflict blocks nobody, also before it is in quarantine: its name is parked with another content.
                 || self.parked_as(catalog, &entry.id).is_some_and(|there| catalog.entry(there).digest != entry.digest)

@@ -30,8 +30,7 @@ impl Ledger {
     pub fn retry(&mut self, name: &CustomerId, catalog: &mut Catalog) -> bool {
         let Some((parcel, id, digest)) = self.released(name) else { return false };
         let other = self.parked_as(catalog, &id).is_some_and(|other| catalog.entry(other).digest != digest);
-        let buried = self.tombstones.iter().any(|(name, _)| *name == id);
-        if catalog.entries[parcel.entry].malformed || other || buried || self.orders.contains_key(&id) {
+        if catalog.entries[parcel.entry].malformed || other || self.is_known(&id) {
             self.customers.get_mut(name).unwrap().blocked_by = Some((parcel, id, digest));
             return false;
         }
@@ -48,8 +47,7 @@ impl Ledger {
         self.unpark(name, parcel.rank);
         self.quarantine.remove(&(id.clone(), digest));
         // The name of another order is not ended by it.
-        let stands = self.orders.contains_key(&id) || self.tombstones.iter().any(|(name, _)| *name == id);
-        if !stands && self.parked_as(catalog, &id).is_none() {
+        if !self.is_known(&id) && self.parked_as(catalog, &id).is_none() {
             self.tombstones.insert((id.clone(), digest));
         }
         self.skipped.insert((id.clone(), digest));
