@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use millrace::core::{Settings, Spooled, Time, Written};
+use millrace::core::{Appended, Settings, Spooled, Time, Written};
 use millrace::ledger::{Gate, Verdict};
 use millrace::order::Ordering;
 use stateright::{Checker as _, Model as _, Path};
@@ -137,11 +137,11 @@ impl Seen {
     }
 
     fn spooled(&mut self, spooled: &Spooled) {
-        // Up to the second parenthesis: what was appended or refused is of no interest.
-        let name = format!("{spooled:?}");
-        let end = name.match_indices('(').nth(1).map_or(name.len(), |(at, _)| at + 1);
-        let end = name[end..].find(['(', ')', ' ', '{']).map_or(name.len(), |at| end + at);
-        self.count(&name[..end]);
+        match spooled {
+            Spooled::Append(Ok(Appended::All)) => self.count("append: all"),
+            Spooled::Append(Ok(Appended::Refused(_))) => self.count("append: refused"),
+            Spooled::Append(Err(_)) | Spooled::Look(_) => {}
+        }
     }
 }
 
@@ -185,7 +185,7 @@ pub fn explore(setup: Setup) -> Result<Explored, String> {
 fn expected(setup: &Setup) -> Vec<&'static str> {
     let faults = ["Crash", "Expire", "Redeliver", "Write Away", "Write LostAnswer", "Write Timeout", "Ghost"];
     let deletes = ["Delete Away", "Delete LostAnswer"];
-    let window = ["Append(Ok(All", "Append(Ok(Refused", "gate closed", "Read", "StartDrain", "StopDrain", "EndWindow"];
+    let window = ["append: all", "append: refused", "gate closed", "Read", "StartDrain", "StopDrain", "EndWindow"];
     let spools = ["Spool LostAnswer", "Spool Away"];
     let parts: [(bool, &[&str]); 6] = [
         (setup.faults > 0, &faults),
