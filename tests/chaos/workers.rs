@@ -167,8 +167,8 @@ impl<'a> Workers<'a> {
         let at = now_ms();
         if event.what == Process::TermKill {
             victim.worker.terminate();
-            // Optimized, those of a FIFO queue, which hold little, have their end after 9 ms.
-            sleep(Duration::from_millis(event.chance / 30 % 9)).await;
+            // Optimized, one that holds little has its end after a few milliseconds.
+            sleep(Duration::from_millis(event.chance / 30 % 5)).await;
         }
         // One that had its end already was not killed.
         let killed = victim.worker.kill().await.signal() == Some(SIGKILL);
