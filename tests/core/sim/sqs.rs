@@ -39,7 +39,8 @@ pub struct Sqs {
     invisible_max: Duration,
     pub messages: Vec<Message>,
     next_turn: usize,
-    receipts: BTreeMap<u64, usize>,
+    /// The message of each receipt, and when it was received.
+    receipts: BTreeMap<u64, (usize, Time)>,
     /// When each deduplication id was first accepted.
     sent: BTreeMap<usize, Time>,
 }
@@ -93,7 +94,7 @@ impl Sqs {
         let mut parcels = Vec::new();
         for index in chosen {
             let receipt = self.receipts.len() as u64 + 1;
-            self.receipts.insert(receipt, index);
+            self.receipts.insert(receipt, (index, now));
             let twice = standard && faults.strike(Kind::Duplicated, chance);
             let message = &mut self.messages[index];
             message.receipt = receipt;
@@ -152,7 +153,7 @@ impl Sqs {
     /// Deletes, or not.
     pub fn delete(&mut self, receipt: u64, now: Time, (faults, chance): (&mut Faults, &mut Chance)) -> Settled {
         let fifo = self.ordering == Ordering::Fifo;
-        let message = &mut self.messages[self.receipts[&receipt]];
+        let message = &mut self.messages[self.receipts[&receipt].0];
         if message.deleted {
             return Settled::Done;
         }
@@ -184,7 +185,7 @@ impl Sqs {
         now: Time,
         (faults, chance): (&mut Faults, &mut Chance),
     ) -> Settled {
-        let message = &mut self.messages[self.receipts[&receipt]];
+        let message = &mut self.messages[self.receipts[&receipt].0];
         if message.deleted || message.receipt != receipt || message.visible_at <= now {
             faults.tally.note(Kind::StaleHandle);
             return Settled::Gone("not in flight".into());
@@ -204,9 +205,14 @@ impl Sqs {
         Settled::Done
     }
 
+    /// How long ago this delivery was received.
+    pub fn age(&self, receipt: u64, now: Time) -> Duration {
+        now.since(self.receipts[&receipt].1)
+    }
+
     /// Whether the message of this delivery is neither deleted nor visible, and this is its newest receipt.
     pub fn in_flight(&self, receipt: u64, now: Time) -> bool {
-        let message = &self.messages[self.receipts[&receipt]];
+        let message = &self.messages[self.receipts[&receipt].0];
         !message.deleted && message.receipt == receipt && message.visible_at > now
     }
 }

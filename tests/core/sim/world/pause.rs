@@ -21,8 +21,6 @@ impl World {
         let now = self.now;
         let instance = &mut self.instances[index];
         instance.pause.get_or_insert(Pause { since: now, clock_stops, waiting: Vec::new() });
-        // It may wake up with messages that grew too old for another heartbeat, and find the weather calm.
-        instance.had_faults = true;
         let boot = instance.boot;
         self.event(until, Event::Resume(boot));
     }
