@@ -94,7 +94,7 @@ macro_rules! contract {
             decisions_queued {
                 a_retried_head_goes_before_live_orders, a_skipped_head_moves_the_mark,
                 a_malformed_head_is_skipped_by_its_message, a_malformed_head_is_replaced_in_its_group,
-                below_the_mark_nothing_comes_back, above_the_mark_it_takes_its_place,
+                below_the_mark_nothing_comes_back, what_lay_aside_goes_back_to_its_new_place, above_the_mark_it_takes_its_place,
                 a_place_at_the_queue_before_is_over, a_copy_further_behind_moves_to_its_place, without_order_each_has_a_place_of_its_own,
             }
             gaps {

@@ -52,7 +52,9 @@ WITH mr_gate AS MATERIALIZED (
 ), mr_case AS (
     INSERT INTO quarantined_orders (id, order_id, customer_id, ord, digest, kind, reason, body, blocks)
     SELECT $2::text, $3::text, $4::text, r.rank, $6::bytea, $7::text, $8::text, $9::bytea, true FROM mr_done, mr_rank r
-    ON CONFLICT (id) DO UPDATE SET blocks = true, kind = excluded.kind, reason = excluded.reason
+    -- What lay aside may have come again at another place: it blocks at this one.
+    ON CONFLICT (id) DO UPDATE
+    SET blocks = true, ord = excluded.ord, kind = excluded.kind, reason = excluded.reason, created_at = excluded.created_at
 )
 SELECT CASE
     WHEN NOT EXISTS (SELECT FROM mr_gate) THEN 'gate closed'

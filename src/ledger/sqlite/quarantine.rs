@@ -120,7 +120,10 @@ impl Quarantine<'_> {
         let sql = "INSERT INTO quarantined_orders
                  (id, order_id, customer_id, ord, digest, kind, reason, body, blocks)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-             ON CONFLICT (id) DO UPDATE SET blocks = 1, kind = excluded.kind, reason = excluded.reason
+             -- What lay aside may have come again at another place: it blocks at this one.
+             ON CONFLICT (id) DO UPDATE
+             SET blocks = 1, ord = excluded.ord, kind = excluded.kind, reason = excluded.reason,
+                 created_at = excluded.created_at
              WHERE excluded.blocks";
         sqlx::query(sql)
             .bind(id)

@@ -82,6 +82,26 @@ pub(crate) async fn below_the_mark_nothing_comes_back<S: Store>(store: &S) {
     assert_eq!(bench.commit_one(&[resent(&late, 30)]).await, committed(30, 0));
 }
 
+/// A conflict once, below the mark by now; sent again, it stands next and fails. It is the new place that it blocks.
+pub(crate) async fn what_lay_aside_goes_back_to_its_new_place<S: Store>(store: &S) {
+    for decision in ["retry", "skip"] {
+        let mut bench = Bench::new(store, Fifo).await;
+        let entry = order("ada", 10);
+        bench.quarantine(&harmless(&entry, CaseKind::Conflict)).await;
+        bench.commit_one(&[order("ada", 20)]).await;
+        bench.quarantine(&poison(&resent(&entry, 30))).await;
+        bench.park_one(&order("ada", 40)).await;
+        if decision == "retry" {
+            assert_eq!(bench.decide_retry(&case(&entry)).await, Decision::Done);
+            assert_eq!(bench.drain("ada").await, committed(40, 0));
+            assert_eq!(bench.line("ada").await, ["ada-20", "ada-10", "ada-40"]);
+        } else {
+            assert_eq!(bench.decide_skip(&case(&entry)).await, Decision::Done);
+            assert_eq!(bench.next_run("ada", 1).await.upto, 30);
+        }
+    }
+}
+
 pub(crate) async fn above_the_mark_it_takes_its_place<S: Store>(store: &S) {
     let mut bench = Bench::new(store, Fifo).await;
     let (entry, head) = (named("x", "ada", 20), order("ada", 10));
