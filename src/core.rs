@@ -12,7 +12,7 @@
 //! - Only an order's own fault, met alone and at its place, sends it to quarantine (I7).
 //! - What is held is bounded, and at the bound nothing more is received (I12).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::inbox::{InboxError, InboxErrorClass};
 use crate::ledger::Gap;
@@ -26,6 +26,7 @@ mod deliveries;
 mod exchange;
 mod flow;
 mod lane;
+mod lanes;
 mod leases;
 mod locking;
 mod pace;
@@ -42,7 +43,7 @@ use batch::{Busy, LooseCase, Pending, Suspect};
 use deliveries::Deliveries;
 pub use exchange::{Action, Alarm, Appended, Arrival, Input, Loaded, SpoolWork, Spooled, Work, Written};
 use flow::Flow;
-use lane::Lane;
+use lanes::Lanes;
 use leases::Leases;
 pub use leases::LockCall;
 use pace::Pace;
@@ -67,7 +68,7 @@ pub struct Core<P> {
     flow: Flow,
     leases: Leases,
     routing: Routing,
-    lanes: BTreeMap<CustomerId, Lane<P>>,
+    lanes: Lanes<P>,
     /// When a lane is to be looked at again.
     timers: BTreeSet<(Time, CustomerId)>,
     /// Lanes that want something of the ledger, one queue for each [`lane::Step`].
@@ -109,7 +110,7 @@ impl<P: Clone> Core<P> {
             flow: Flow::new(),
             leases: Leases::new(&settings),
             routing: Routing::new(&settings),
-            lanes: BTreeMap::new(),
+            lanes: Lanes::new(),
             timers: BTreeSet::new(),
             ready: Default::default(),
             suspects: VecDeque::new(),

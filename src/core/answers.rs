@@ -1,7 +1,7 @@
 //! What the ledger's answers to everything but commits mean: parked, looked up, loaded, quarantined, swept.
 
 use super::batch::{LooseCase, Suspect};
-use super::lane::{Held, Lane, ParkedRun, Place};
+use super::lane::{Held, ParkedRun, Place};
 use super::{Action, Alarm, Core, Loaded};
 use crate::ledger::{CaseKind, CaseVerdict, Found, Gap, LedgerError, ParkVerdict};
 use crate::order::{CustomerId, Ordering, Rank};
@@ -79,19 +79,19 @@ impl<P: Clone> Core<P> {
         }
     }
 
-    fn accuse(&mut self, held: Held<P>, rank: Rank, kind: CaseKind, reason: String) {
+    fn accuse(&mut self, held: Box<Held<P>>, rank: Rank, kind: CaseKind, reason: String) {
         self.cases.push_back(LooseCase { held, rank, kind, reason: Some(reason) });
     }
 
     /// The ledger knows nothing of it: back into its lane, to be judged there again.
-    fn unsuspect(&mut self, customer: &CustomerId, place: Place, mut held: Held<P>) {
+    fn unsuspect(&mut self, customer: &CustomerId, place: Place, mut held: Box<Held<P>>) {
         held.parked = false;
         held.tries += 1;
         // The place that it had may be another's by now.
         self.arrivals += 1;
         let place = (place.0, if place.1 == 0 { self.arrivals } else { place.1 });
         let tries = held.tries;
-        let lane = self.lanes.entry(customer.clone()).or_insert_with(Lane::new);
+        let lane = self.lanes.of(customer);
         lane.upto = None;
         match lane.same(place.0, &held.id, held.digest) {
             Some(same) => same.copies.extend(held.deliveries()),
@@ -228,7 +228,7 @@ impl<P: Clone> Core<P> {
             return;
         }
         for customer in ready {
-            let lane = self.lanes.entry(customer.clone()).or_insert_with(Lane::new);
+            let lane = self.lanes.of(&customer);
             lane.parked_run = ParkedRun::Wanted;
             lane.blocked = false;
             self.review(&customer);

@@ -1,5 +1,7 @@
 //! From a delivery into its customer's lane, and from a lane into the queue for what it needs next.
 
+use std::collections::BTreeSet;
+
 use super::batch::{LooseCase, Suspect};
 use super::deliveries::DeliveryNo;
 use super::lane::{Held, Lane, Lock, Next, ParkedRun, Place, Step};
@@ -8,6 +10,25 @@ use super::{Arrival, Core};
 use crate::ledger::CaseKind;
 use crate::order::{CustomerId, Ordering};
 use crate::outcome::Outcome;
+
+/// Has a lane looked at again at this time, or not any more.
+fn set_timer<P>(
+    timers: &mut BTreeSet<(Time, CustomerId)>,
+    lane: &mut Lane<P>,
+    customer: &CustomerId,
+    timer: Option<Time>,
+) {
+    if lane.timer == timer {
+        return;
+    }
+    if let Some(at) = lane.timer.take() {
+        timers.remove(&(at, customer.clone()));
+    }
+    if let Some(at) = timer {
+        timers.insert((at, customer.clone()));
+    }
+    lane.timer = timer;
+}
 
 impl<P: Clone> Core<P> {
     pub(super) fn received(&mut self, poll: u64, arrivals: Vec<Arrival<P>>) {
@@ -29,6 +50,7 @@ impl<P: Clone> Core<P> {
         let Arrival { payload, customer, id, digest, rank, malformed, .. } = arrival;
         let parked = delivery.is_none();
         let held = Held { id, digest, payload, malformed, parked, delivery, copies: Vec::new(), fault: None, tries: 0 };
+        let held = Box::new(held);
         let ordering = self.settings.ordering;
         // A malformed message stands in a line only where its group says in which (fifo).
         let Some(customer) = customer.filter(|_| !malformed || ordering == Ordering::Fifo) else {
@@ -38,7 +60,7 @@ impl<P: Clone> Core<P> {
         };
         let spooling = self.spooling();
         let place = (rank, if parked { 0 } else { self.arrivals });
-        let lane = self.lanes.entry(customer.clone()).or_insert_with(Lane::new);
+        let lane = self.lanes.of(&customer);
         if !spooling && lane.is_over(ordering, rank) {
             // In `fifo` a parked one stays below the mark until it is judged: its name is known, with another content
             // maybe, and whoever heard that of its commit is gone. Nothing behind it would ever go (L4). In `gapless`
@@ -115,28 +137,13 @@ impl<P: Clone> Core<P> {
         if next != Next::Idle {
             lane.idle_since = None;
         }
-        self.set_timer(customer, timer);
-    }
-
-    fn set_timer(&mut self, customer: &CustomerId, timer: Option<Time>) {
-        let Some(lane) = self.lanes.get_mut(customer) else { return };
-        if lane.timer == timer {
-            return;
-        }
-        if let Some(at) = lane.timer.take() {
-            self.timers.remove(&(at, customer.clone()));
-        }
-        if let Some(at) = timer {
-            self.timers.insert((at, customer.clone()));
-        }
-        lane.timer = timer;
+        set_timer(&mut self.timers, lane, customer, timer);
     }
 
     pub(super) fn remove_lane(&mut self, customer: &CustomerId) {
-        self.set_timer(customer, None);
-        if let Some(lane) = self.lanes.remove(customer)
-            && matches!(lane.lock, Lock::Held { .. })
-        {
+        let Some(mut lane) = self.lanes.remove(customer) else { return };
+        set_timer(&mut self.timers, &mut lane, customer, None);
+        if matches!(lane.lock, Lock::Held { .. }) {
             self.leases.release(customer.clone());
         }
     }
@@ -152,7 +159,7 @@ impl<P: Clone> Core<P> {
     }
 
     /// Sends what the ledger has passed to be looked up. A parked order that nobody delivered needs no answer.
-    pub(super) fn suspect(&mut self, customer: &CustomerId, over: Vec<(Place, Held<P>)>) {
+    pub(super) fn suspect(&mut self, customer: &CustomerId, over: Vec<(Place, Box<Held<P>>)>) {
         for (place, held) in over {
             if held.delivery.is_some() {
                 self.suspects.push_back(Suspect { customer: customer.clone(), place, held });
@@ -182,12 +189,12 @@ impl<P: Clone> Core<P> {
                 lane.early_since = None;
             }
         }
+        ended.sort_unstable();
         for no in ended {
             self.deliveries.end(no, Outcome::Returned, self.now, &mut self.actions);
         }
         self.flow.hand_back();
-        let customers: Vec<CustomerId> = self.lanes.keys().cloned().collect();
-        for customer in customers {
+        for customer in self.lanes.customers() {
             self.review(&customer);
         }
     }

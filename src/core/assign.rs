@@ -241,23 +241,20 @@ impl<P: Clone> Core<P> {
     }
 
     fn work(&self, job: &Busy<P>) -> Work<P> {
-        let held = |customer: &CustomerId, place: &Place| {
-            let lane = self.lanes.get(customer).expect("a busy lane stays");
-            lane.orders.get(place).expect("a busy lane keeps its orders")
+        let lane = |customer: &CustomerId| self.lanes.get(customer).expect("a busy lane stays");
+        let run = |(customer, run): &(CustomerId, Vec<Place>)| {
+            let lane = lane(customer);
+            (customer.clone(), run.iter().map(|place| (place.0, lane.at(place).payload.clone())).collect())
         };
-        let order = |customer: &CustomerId, place: &Place| (place.0, held(customer, place).payload.clone());
+        let order = |(customer, place): &(CustomerId, Place)| (place.0, lane(customer).at(place).payload.clone());
         match job {
             Busy::Probe => Work::Probe,
             Busy::Commit(batch) => Work::Commit {
-                runs: batch
-                    .runs
-                    .iter()
-                    .map(|(customer, run)| (customer.clone(), run.iter().map(|place| order(customer, place)).collect()))
-                    .collect(),
+                runs: batch.runs.iter().map(run).collect(),
                 parked: batch.parked && self.settings.ordering != Ordering::Gapless,
                 resolve: batch.resolve,
             },
-            Busy::Park(orders) => Work::Park(orders.iter().map(|(customer, place)| order(customer, place)).collect()),
+            Busy::Park(orders) => Work::Park(orders.iter().map(order).collect()),
             Busy::LookUp(suspects) => {
                 Work::LookUp(suspects.iter().map(|suspect| (suspect.place.0, suspect.held.payload.clone())).collect())
             }
@@ -266,7 +263,7 @@ impl<P: Clone> Core<P> {
                 limit: u32::try_from(self.settings.run_max).unwrap_or(u32::MAX),
             },
             Busy::Quarantine(customer, place) => {
-                let held = held(customer, place);
+                let held = lane(customer).at(place);
                 Work::Quarantine {
                     rank: place.0,
                     payload: held.payload.clone(),

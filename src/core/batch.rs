@@ -58,13 +58,13 @@ pub(super) struct Pending {
 pub(super) struct Suspect<P> {
     pub customer: CustomerId,
     pub place: Place,
-    pub held: Held<P>,
+    pub held: Box<Held<P>>,
 }
 
 /// An entry for quarantine that blocks nobody.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct LooseCase<P> {
-    pub held: Held<P>,
+    pub held: Box<Held<P>>,
     pub rank: Rank,
     pub kind: CaseKind,
     pub reason: Option<String>,

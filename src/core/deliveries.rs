@@ -134,18 +134,19 @@ impl<P: Clone> Deliveries<P> {
         let no = self.next_no;
         self.next_no += 1;
         self.bytes += u64::from(bytes);
+        let beat_at = polled.after(settings.visibility_timeout / 2);
         let delivery = Delivery {
             payload,
             bytes,
             received: polled,
-            beat_at: None,
+            beat_at: Some(beat_at),
             beating: false,
             lost: false,
             stage: Stage::Held,
             tries: 0,
         };
         self.held.insert(no, delivery);
-        self.set_beat(no, Some(polled.after(settings.visibility_timeout / 2)));
+        self.heartbeats.insert((beat_at, no));
         no
     }
 
@@ -186,8 +187,10 @@ impl<P: Clone> Deliveries<P> {
     }
 
     fn forget(&mut self, no: DeliveryNo) {
-        self.set_beat(no, None);
         if let Some(delivery) = self.held.remove(&no) {
+            if let Some(at) = delivery.beat_at {
+                self.heartbeats.remove(&(at, no));
+            }
             self.bytes -= u64::from(delivery.bytes);
             self.ending -= usize::from(delivery.stage != Stage::Held);
             self.returning -= usize::from(delivery.stage == Stage::Returning);

@@ -1,6 +1,7 @@
 //! A lane: one customer's orders in the hands of this instance, in order. It decides what the customer needs next.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::Settings;
 use super::deliveries::DeliveryNo;
@@ -100,7 +101,8 @@ pub(super) enum Step {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[allow(clippy::struct_excessive_bools, reason = "each is true or not by itself")]
 pub(super) struct Lane<P> {
-    pub orders: BTreeMap<Place, Held<P>>,
+    /// Boxed, so that a line of one order is a small thing.
+    pub orders: BTreeMap<Place, Box<Held<P>>>,
     /// The last position (`gapless`) or mark (`fifo`) that the ledger told. It only grows, so what lies at or below it
     /// is certainly over; what lies above it may be further on than we know.
     pub upto: Option<Rank>,
@@ -149,6 +151,15 @@ impl<P> Lane<P> {
             idle_since: None,
             timer: None,
         }
+    }
+
+    /// An order of the lane.
+    ///
+    /// # Panics
+    ///
+    /// When it is not there any more; a busy lane keeps its orders.
+    pub(super) fn at(&self, place: &Place) -> &Held<P> {
+        self.orders.get(place).expect("a busy lane keeps its orders")
     }
 
     /// What the lane needs next. Pure: the same lane at the same time says the same.
@@ -244,15 +255,15 @@ impl<P> Lane<P> {
             if held.spoilt() || run.len() == most {
                 break;
             }
-            match batch.get(&held.id) {
-                None => {
-                    batch.insert(held.id.clone(), number);
+            match batch.entry(held.id.clone()) {
+                Entry::Vacant(free) => {
+                    free.insert(number);
                     run.push(*place);
                 }
                 // The same order_id again in this run is a duplicate or a conflict, so in fifo what follows may pass
                 // it; it is looked up then. In gapless nothing follows a place that stays open.
-                Some(run) if *run == number && ordering != Ordering::Gapless => {}
-                Some(_) => break,
+                Entry::Occupied(taken) if *taken.get() == number && ordering != Ordering::Gapless => {}
+                Entry::Occupied(_) => break,
             }
         }
         run
@@ -297,7 +308,7 @@ impl<P> Lane<P> {
     /// The same entry at this rank, if it is here already.
     pub(super) fn same(&mut self, rank: Rank, id: &EntryId, digest: Digest) -> Option<&mut Held<P>> {
         let there = self.orders.range_mut((rank, 0)..=(rank, u64::MAX));
-        there.map(|(_, held)| held).find(|held| held.id == *id && held.digest == digest)
+        there.map(|(_, held)| &mut **held).find(|held| held.id == *id && held.digest == digest)
     }
 
     /// The same entry was loaded from the parked orders: it goes to their `place`, before another for its rank.
@@ -321,13 +332,16 @@ impl<P> Lane<P> {
     }
 
     /// Learns where the ledger stands, and takes out what is over by that.
-    pub(super) fn advance(&mut self, ordering: Ordering, upto: Rank) -> Vec<(Place, Held<P>)> {
+    pub(super) fn advance(&mut self, ordering: Ordering, upto: Rank) -> Vec<(Place, Box<Held<P>>)> {
         if ordering == Ordering::None {
             return Vec::new();
         }
         self.upto = Some(upto);
         self.early_since = None;
         self.pressed = false;
+        if self.orders.first_key_value().is_none_or(|((rank, _), _)| *rank > upto) {
+            return Vec::new();
+        }
         let rest = self.orders.split_off(&(upto.saturating_add(1), 0));
         std::mem::replace(&mut self.orders, rest).into_iter().collect()
     }

@@ -94,12 +94,13 @@ impl<P: Clone> Core<P> {
         if self.leases.renew_at <= self.now {
             let spooling = self.spooling();
             self.leases.renew_at = self.now.after(self.settings.lease / 3);
-            for (customer, lane) in &self.lanes {
+            let renewed = self.lanes.those(|lane| {
                 // A lane without work gives its lock back soon; one with work keeps it.
-                let works = lane.busy || lane.next(&self.settings, spooling, self.now) != Next::Idle;
-                if matches!(lane.lock, Lock::Held { .. }) && works {
-                    self.leases.renew(customer.clone());
-                }
+                let works = || lane.busy || lane.next(&self.settings, spooling, self.now) != Next::Idle;
+                matches!(lane.lock, Lock::Held { .. }) && works()
+            });
+            for customer in renewed {
+                self.leases.renew(customer);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::lane::{Lock, Next};
+use super::lane::{Lane, Lock, Next};
 use super::{Core, PaceSeen, Route};
 use crate::backlog::Limit;
 
@@ -47,8 +47,8 @@ impl<P: Clone> Core<P> {
     /// Looks at everything that is held; meant for once a second.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let count = |test: &dyn Fn(&super::Lane<P>) -> bool| self.lanes.values().filter(|lane| test(lane)).count();
-        let early = |lane: &&super::Lane<P>| {
+        let count = |test: &dyn Fn(&Lane<P>) -> bool| self.lanes.values().filter(|lane| test(lane)).count();
+        let early = |lane: &&Lane<P>| {
             lane.early_since.is_some()
                 && matches!(lane.next(&self.settings, self.spooling(), self.now), Next::Wait(Some(_)))
         };

@@ -131,8 +131,7 @@ impl<P: Clone> Core<P> {
     /// What every lane needs next has changed.
     fn queue_anew(&mut self) {
         self.ready.iter_mut().for_each(VecDeque::clear);
-        let customers: Vec<CustomerId> = self.lanes.keys().cloned().collect();
-        for customer in customers {
+        for customer in self.lanes.customers() {
             if let Some(lane) = self.lanes.get_mut(&customer) {
                 lane.queued = None;
             }

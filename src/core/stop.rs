@@ -45,8 +45,7 @@ impl<P: Clone> Core<P> {
             done: false,
         });
         self.leases.stop_asking();
-        let customers: Vec<CustomerId> = self.lanes.keys().cloned().collect();
-        for customer in customers {
+        for customer in self.lanes.customers() {
             self.close_lane(&customer);
         }
     }

@@ -80,7 +80,7 @@ impl<P: Clone> Core<P> {
         match verdict {
             Verdict::Committed { upto, parked, known } => {
                 self.progress += (places.len() - known.len()) as u64;
-                let ended: Vec<(Place, Held<P>)> =
+                let ended: Vec<(Place, Box<Held<P>>)> =
                     places.iter().filter_map(|place| Some((*place, lane.orders.remove(place)?))).collect();
                 let over = lane.advance(ordering, upto);
                 lane.blocked = false;
