@@ -71,7 +71,7 @@ pub(super) const fn alarm_tries() -> u32 {
     20
 }
 pub(super) const fn sweep() -> Duration {
-    Duration::from_secs(5)
+    Duration::from_secs(10)
 }
 pub(super) const fn sweep_max() -> u32 {
     500

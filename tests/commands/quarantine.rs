@@ -114,7 +114,7 @@ async fn quarantine_is_emptied(mut program: Program, url: &str) {
     ends(&says(&program, &["retry", ada]).await, 1, "closed for a maintenance window");
     run(url, "UPDATE gate SET epoch = 1").await;
 
-    ends(&says(&program, &["retry", ada]).await, 0, "within ledger.sweep = 5s");
+    ends(&says(&program, &["retry", ada]).await, 0, "within ledger.sweep = 10s");
     ends(&says(&program, &["retry", ada]).await, 0, "sent back to its line by ann at 20");
     ends(&says(&program, &["skip", ada, "--reason", "x"]).await, 1, "Not done: it is not in quarantine any more");
     ends(&says(&program, &["retry", "nobody"]).await, 1, "is not in quarantine, and never was");
