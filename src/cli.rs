@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use crate::config::{Config, ConfigError};
 
 pub mod backlog;
+pub mod bench;
 pub mod check;
 pub mod customer;
 pub mod maintenance;
@@ -68,6 +69,8 @@ enum Command {
     Backlog(backlog::Args),
     /// Show what waits for a person, and decide about it
     Quarantine(quarantine::Args),
+    /// Load the queue, watch the ledger, and say how fast it goes and what it costs
+    Bench(bench::Args),
     /// Judge a ledger, and compare it with what was sent; exit 1 when anything is wrong
     Verify(verify::Args),
 }
@@ -91,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Maintenance(args) => block_on(maintenance::run(&config, &args)),
         Command::Backlog(args) => block_on(backlog::run(&config, &args)),
         Command::Quarantine(args) => block_on(quarantine::run(&config, &args)),
+        Command::Bench(args) => block_on(bench::run(&config, &args)),
         Command::Verify(args) => block_on(verify::run(&config, &args)),
     }
 }

@@ -18,6 +18,7 @@ use crate::order::{CustomerId, Entry, EntryId, Ordering, Rank};
 use crate::window::Epoch;
 
 pub mod any;
+pub mod bench;
 pub mod decisions;
 pub mod effects;
 pub mod gatekeeper;

@@ -78,6 +78,9 @@ pub struct Status {
     pub backlog: Option<BacklogStatus>,
     /// Requests made to each server.
     pub requests: Requests,
+    /// CPU that the process has used so far, in seconds: all threads, user and system.
+    #[serde(default)]
+    pub cpu_seconds: f64,
     /// The last error of each kind.
     pub last_errors: Vec<LastError>,
 }
@@ -118,6 +121,7 @@ impl Status {
             drain: None,
             backlog: None,
             requests: Requests::default(),
+            cpu_seconds: 0.0,
             last_errors: Vec::new(),
         }
     }

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 mod backlog;
+mod bench;
 mod check;
 mod maintenance;
 mod quarantine;

@@ -64,6 +64,7 @@ fn a_status() -> Status {
         drain: None,
         backlog: Some(a_backlog()),
         requests: Requests { sqs: 26, redis: 27, sql: 28, backlog: 29 },
+        cpu_seconds: 31.5,
         last_errors: vec![LastError {
             from: "ledger".into(),
             class: ErrorClass::Away.label().into(),

@@ -62,7 +62,7 @@ pub fn run(config: &Config, args: &Args) -> ExitCode {
 }
 
 /// An engine that listens on every address is asked on loopback.
-fn reachable(listen: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -72,7 +72,7 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 }
 
 /// One GET in HTTP/1.0, whose answer ends with the connection: no client library for one line.
-fn get(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
+pub(super) fn get(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
     let mut connection = TcpStream::connect_timeout(&address, PATIENCE)?;
     connection.set_read_timeout(Some(PATIENCE))?;
     connection.set_write_timeout(Some(PATIENCE))?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
 
 use super::Role;
@@ -181,6 +182,7 @@ impl Record {
             });
         }
         status.requests = metrics::requests();
+        status.cpu_seconds = cpu_seconds();
         status.last_errors = self.last_errors.values().cloned().collect();
     }
 }
@@ -194,6 +196,12 @@ pub(super) fn shown(route: &Route) -> Shown {
         Route::Probing { .. } => Shown::Probing,
         Route::HalfOpen { .. } => Shown::HalfOpen,
     }
+}
+
+/// All threads, user and system, since the start of the process.
+fn cpu_seconds() -> f64 {
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    std::time::Duration::try_from(used).unwrap_or_default().as_secs_f64()
 }
 
 fn took(parcel: &Parcel) {

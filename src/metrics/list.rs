@@ -129,5 +129,6 @@ list! {
     BACKLOG_ETA = gauge("millrace_backlog_eta_seconds", Unit::Seconds, "When the backlog will be empty, in seconds; -1 when it will not clear at this rate, 0 when it is empty or not drained.", |status| status.backlog.as_ref().map_or(0.0, |backlog| if backlog.will_not_clear { -1.0 } else { backlog.eta_seconds.unwrap_or(0.0) }));
     DRAIN_ALLOWED = gauge("millrace_drain_allowed_per_second", Unit::CountPerSecond, "The rate that the pace of the drain allows, in orders a second; 0 when nobody drains.", |status| status.backlog.as_ref().and_then(|backlog| backlog.drainer.as_ref()).map_or(0.0, |drainer| drainer.allowed_per_second));
     DRAIN_LIMITED_BY = case("millrace_drain_limited_by", "1 for what limits the drain now; nobody_drains while nobody does.");
+    CPU = gauge("millrace_cpu_seconds", Unit::Seconds, "CPU that the process has used so far, in seconds: all threads, user and system.", |status| status.cpu_seconds);
     STARTED = gauge("millrace_started_seconds", Unit::Seconds, "When the process started, in seconds since 1970.", |status| number(status.started_at.as_second().try_into().unwrap_or(0)));
 }
