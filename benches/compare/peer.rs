@@ -1,0 +1,78 @@
+//! The Node.js worker: `benches/peers/sqs-consumer`, where `scripts/compare` installed its packages.
+
+use std::fmt;
+use std::process::Stdio;
+
+use tokio::process::{Child, Command};
+
+use crate::rig::Place;
+
+/// So many processes, consumers in each, and connections to the database in each.
+#[derive(Clone, Copy)]
+pub struct Peer {
+    processes: u32,
+    consumers: u32,
+    connections: u32,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { processes, consumers, connections } = self;
+        write!(out, "{processes} processes of {consumers} consumers and {connections} connections")
+    }
+}
+
+impl Peer {
+    /// What is tried.
+    pub fn shapes() -> Vec<Peer> {
+        let mut shapes = Vec::new();
+        for processes in [1, 2] {
+            for consumers in [1, 2, 4, 8] {
+                for connections in [10, 20] {
+                    shapes.push(Peer { processes, consumers, connections });
+                }
+            }
+        }
+        shapes
+    }
+
+    /// Orders a second, from the first commit to the last.
+    pub async fn run(self, place: &Place, orders: u64) -> f64 {
+        let mut workers: Vec<Child> = (0..self.processes).map(|_| self.start(place)).collect();
+        place
+            .until(orders, || match workers.iter_mut().find_map(|worker| worker.try_wait().unwrap()) {
+                None => Ok(()),
+                Some(status) => Err(format!("node ended: {status}")),
+            })
+            .await;
+        for worker in &mut workers {
+            worker.kill().await.unwrap();
+        }
+        place.rate().await
+    }
+
+    fn start(self, place: &Place) -> Child {
+        let folder = std::env::var("MILLRACE_COMPARE_PEER").expect("scripts/compare says where its packages are");
+        Command::new("node")
+            .arg("worker.mjs")
+            .current_dir(folder)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("NODE_ENV", "production")
+            // The SDK says at each start until when it will support this Node.js.
+            .env("NODE_NO_WARNINGS", "1")
+            .env("QUEUE_URL", &place.queue)
+            .env("REDIS_URL", &place.redis)
+            .env("DATABASE_URL", &place.ledger)
+            .env("CONSUMERS", self.consumers.to_string())
+            .env("POOL", self.connections.to_string())
+            .env("AWS_ENDPOINT_URL_SQS", &place.sqs)
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test")
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|error| panic!("node could not be started ({error})"))
+    }
+}

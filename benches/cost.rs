@@ -1,0 +1,182 @@
+//! What a worker costs: requests, memory, latency at half of its rate, its start, and a minute with nothing to do.
+//!
+//! `scripts/test --bench cost -- [CASE …]`. One `millrace run`, `gapless`, PostgreSQL with fsync on, locks in Redis, the
+//! SQS server in the bench's process.
+
+#![allow(clippy::large_futures, reason = "a bench runs them one after the other")]
+#![allow(missing_docs, dead_code, unused_imports, unreachable_pub, clippy::unwrap_used, clippy::print_stdout)]
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use tokio::process::Command;
+
+#[path = "../tests"]
+mod tests {
+    pub mod servers;
+}
+use tests::servers;
+
+mod rig;
+
+use rig::{Load, Place, Site, float, spread};
+
+#[derive(Parser)]
+#[command(name = "cost")]
+struct Asked {
+    /// requests, latency, memory, start, idle; all of them by default
+    cases: Vec<String>,
+    /// How often what is quick is repeated
+    #[arg(long, default_value_t = 5)]
+    times: u32,
+    #[arg(long, default_value_t = 200_000)]
+    orders: u64,
+    /// Given by `cargo bench`
+    #[arg(long, hide = true)]
+    bench: bool,
+    /// Only look whether it still runs
+    #[arg(long, hide = true)]
+    test: bool,
+}
+
+impl Asked {
+    /// A size, or a small one when it only has to run.
+    fn size(&self, size: u64) -> u64 {
+        if self.test { size / 1_000 } else { size }
+    }
+}
+
+#[tokio::main]
+async fn main() {
+    let mut asked = Asked::parse();
+    if asked.test {
+        (asked.times, asked.orders) = (1, 1_000);
+    }
+    let site = Site::start().await;
+    let all = ["requests", "latency", "memory", "start", "idle"].map(str::to_owned);
+    let cases = if asked.cases.is_empty() { all.to_vec() } else { asked.cases.clone() };
+    for case in cases {
+        match case.as_str() {
+            "requests" => requests(&site, &asked).await,
+            "latency" => latency(&site, &asked).await,
+            "memory" => memory(&site, &asked).await,
+            "start" => start(&site, &asked).await,
+            "idle" => idle(&site, &asked).await,
+            other => panic!("there is no case {other:?}: requests, latency, memory, start, idle"),
+        }
+    }
+}
+
+/// Requests an order, by customers and by the buckets of their locks; a cluster has one call for each bucket.
+async fn requests(site: &Site, asked: &Asked) {
+    for (customers, buckets) in [(1_000, 1), (1_000, 256), (1_000_000, 1), (1_000_000, 256)] {
+        let place = site.place().await;
+        let load = Load::even(asked.orders, customers);
+        place.fill(site, &load).await;
+        let figures = place.run(0, load.orders, &[format!("locks.buckets = {buckets}")]).await;
+        site.forget(place).await;
+        println!("{customers} customers, {buckets} buckets: {}", figures.told());
+    }
+}
+
+/// From sending to being seen in the ledger at half of the full rate, by `millrace bench`.
+async fn latency(site: &Site, asked: &Asked) {
+    for _ in 0..asked.times.min(3) {
+        let place = site.place().await;
+        let load = Load::even(asked.orders, 1_000);
+        place.fill(site, &load).await;
+        let full = place.run(0, load.orders, &[]).await.rate;
+        site.forget(place).await;
+        let place = site.place().await;
+        let mut engine = place.worker(&[]);
+        bench(&place, &engine.file, &["--mark"]).await;
+        let half = format!("{:.0}", full / 2.0);
+        let orders = asked.orders.to_string();
+        let told = bench(&place, &engine.file, &["--rate", &half, "--orders", &orders, "--json"]).await;
+        println!("full {full:.0} orders/s; at {half}/s: {told}");
+        engine.worker.kill().await;
+        site.forget(place).await;
+    }
+}
+
+async fn bench(place: &Place, config: &std::path::Path, arguments: &[&str]) -> String {
+    let ended = Command::new(env!("CARGO_BIN_EXE_millrace"))
+        .arg("bench")
+        .args(arguments)
+        .arg("--config")
+        .arg(config)
+        .env("AWS_ENDPOINT_URL_SQS", &place.sqs)
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_SECRET_ACCESS_KEY", "test")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    String::from_utf8(ended.stdout).unwrap()
+}
+
+/// A long run: memory at its end beside memory after a tenth of it.
+async fn memory(site: &Site, asked: &Asked) {
+    let place = site.place().await;
+    let load = Load::even(asked.size(2_000_000), 10_000);
+    place.fill(site, &load).await;
+    let mut engine = place.worker(&["flow.messages_max = 10000".to_owned()]);
+    let mut seen = Vec::new();
+    for tenth in 1..=10 {
+        let runs = || if engine.worker.runs() { Ok(()) } else { Err(engine.worker.log()) };
+        place.until(load.orders * tenth / 10, runs).await;
+        seen.push((rig::memory_of(engine.worker.id()) >> 20, engine.status().await.held_messages));
+    }
+    let peak = engine.worker.peak_memory_bytes() >> 20;
+    engine.worker.kill().await;
+    site.forget(place).await;
+    let seen: Vec<String> = seen.iter().map(|(mb, held)| format!("{mb} MB ({held} held)")).collect();
+    println!("memory over {} orders, each tenth: {}; at most {peak} MB", load.orders, seen.join(", "));
+}
+
+/// From the start of the process until SQS has handed out its first message; migrations are done.
+async fn start(site: &Site, asked: &Asked) {
+    let mut took = Vec::new();
+    for _ in 0..asked.times {
+        let place = site.place().await;
+        place.fill(site, &Load::even(1, 1)).await;
+        let begun = Instant::now();
+        let mut engine = place.worker(&[]);
+        while site.sqs.counts(&place.queue).await.visible > 0 {
+            assert!(begun.elapsed() < Duration::from_mins(1), "nothing was received:\n{}", engine.worker.log());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        took.push(begun.elapsed().as_secs_f64() * 1e3);
+        engine.worker.kill().await;
+        site.forget(place).await;
+    }
+    println!("start to first receive: {} ms", spread(&took, 0));
+}
+
+/// A minute of a worker with a backlog and nothing to do, after it has settled.
+async fn idle(site: &Site, asked: &Asked) {
+    let place = site.place().await;
+    let backlog = place.backlog(site).await;
+    let mut engine = place.worker(&[format!("backlog.url = \"{backlog}\"")]);
+    let seconds = asked.size(60_000) / 1_000;
+    tokio::time::sleep(Duration::from_secs(seconds / 3 + 3)).await;
+    let before = engine.status().await;
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    let after = engine.status().await;
+    let (from, to) = (before.requests, after.requests);
+    println!(
+        "idle for {seconds} s: {} calls to SQS, {} to Redis, {} statements of the ledger, {} of the backlog; {:.0} ms CPU",
+        to.sqs - from.sqs,
+        to.redis - from.redis,
+        to.sql - from.sql,
+        to.backlog - from.backlog,
+        (after.cpu_seconds - before.cpu_seconds) * 1e3
+    );
+    engine.worker.kill().await;
+    site.forget(place).await;
+}
