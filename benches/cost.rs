@@ -9,7 +9,6 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
 use tokio::process::Command;
 
 #[path = "../tests"]
@@ -20,43 +19,13 @@ use tests::servers;
 
 mod rig;
 
-use rig::{Load, Place, Site, float, spread};
-
-#[derive(Parser)]
-#[command(name = "cost")]
-struct Asked {
-    /// requests, latency, memory, start, idle; all of them by default
-    cases: Vec<String>,
-    /// How often what is quick is repeated
-    #[arg(long, default_value_t = 5)]
-    times: u32,
-    #[arg(long, default_value_t = 200_000)]
-    orders: u64,
-    /// Given by `cargo bench`
-    #[arg(long, hide = true)]
-    bench: bool,
-    /// Only look whether it still runs
-    #[arg(long, hide = true)]
-    test: bool,
-}
-
-impl Asked {
-    /// A size, or a small one when it only has to run.
-    fn size(&self, size: u64) -> u64 {
-        if self.test { size / 1_000 } else { size }
-    }
-}
+use rig::{Cases, Load, Place, Site, float, spread};
 
 #[tokio::main]
 async fn main() {
-    let mut asked = Asked::parse();
-    if asked.test {
-        (asked.times, asked.orders) = (1, 1_000);
-    }
+    let asked = Cases::asked(&["requests", "latency", "memory", "start", "idle"]);
     let site = Site::start().await;
-    let all = ["requests", "latency", "memory", "start", "idle"].map(str::to_owned);
-    let cases = if asked.cases.is_empty() { all.to_vec() } else { asked.cases.clone() };
-    for case in cases {
+    for case in &asked.names {
         match case.as_str() {
             "requests" => requests(&site, &asked).await,
             "latency" => latency(&site, &asked).await,
@@ -69,7 +38,7 @@ async fn main() {
 }
 
 /// Requests an order, by customers and by the buckets of their locks; a cluster has one call for each bucket.
-async fn requests(site: &Site, asked: &Asked) {
+async fn requests(site: &Site, asked: &Cases) {
     for (customers, buckets) in [(1_000, 1), (1_000, 256), (1_000_000, 1), (1_000_000, 256)] {
         let place = site.place().await;
         let load = Load::even(asked.orders, customers);
@@ -81,7 +50,7 @@ async fn requests(site: &Site, asked: &Asked) {
 }
 
 /// From sending to being seen in the ledger at half of the full rate, by `millrace bench`.
-async fn latency(site: &Site, asked: &Asked) {
+async fn latency(site: &Site, asked: &Cases) {
     for _ in 0..asked.times.min(3) {
         let place = site.place().await;
         let load = Load::even(asked.orders, 1_000);
@@ -121,7 +90,7 @@ async fn bench(place: &Place, config: &std::path::Path, arguments: &[&str]) -> S
 }
 
 /// A long run: memory at its end beside memory after a tenth of it.
-async fn memory(site: &Site, asked: &Asked) {
+async fn memory(site: &Site, asked: &Cases) {
     let place = site.place().await;
     let load = Load::even(asked.size(2_000_000), 10_000);
     place.fill(site, &load).await;
@@ -140,7 +109,7 @@ async fn memory(site: &Site, asked: &Asked) {
 }
 
 /// From the start of the process until SQS has handed out its first message; migrations are done.
-async fn start(site: &Site, asked: &Asked) {
+async fn start(site: &Site, asked: &Cases) {
     let mut took = Vec::new();
     for _ in 0..asked.times {
         let place = site.place().await;
@@ -159,7 +128,7 @@ async fn start(site: &Site, asked: &Asked) {
 }
 
 /// A minute of a worker with a backlog and nothing to do, after it has settled.
-async fn idle(site: &Site, asked: &Asked) {
+async fn idle(site: &Site, asked: &Cases) {
     let place = site.place().await;
     let backlog = place.backlog(site).await;
     let mut engine = place.worker(&[format!("backlog.url = \"{backlog}\"")]);

@@ -10,7 +10,6 @@
 
 use std::time::Duration;
 
-use clap::Parser;
 use sqlx::{Connection as _, PgConnection};
 
 #[path = "../tests"]
@@ -21,42 +20,13 @@ use tests::servers;
 
 mod rig;
 
-use rig::{Figures, Load, Place, Site, float, spread};
-
-#[derive(Parser)]
-#[command(name = "growth")]
-struct Asked {
-    /// queue, ledger, customers, zipf, single; all of them by default
-    cases: Vec<String>,
-    #[arg(long, default_value_t = 5)]
-    pairs: u32,
-    #[arg(long, default_value_t = 200_000)]
-    orders: u64,
-    /// Given by `cargo bench`
-    #[arg(long, hide = true)]
-    bench: bool,
-    /// Only look whether it still runs
-    #[arg(long, hide = true)]
-    test: bool,
-}
-
-impl Asked {
-    /// A size, or a small one when it only has to run.
-    fn size(&self, size: u64) -> u64 {
-        if self.test { size / 1_000 } else { size }
-    }
-}
+use rig::{Cases, Figures, Load, Place, Site, float, spread};
 
 #[tokio::main]
 async fn main() {
-    let mut asked = Asked::parse();
-    if asked.test {
-        (asked.pairs, asked.orders) = (1, 1_000);
-    }
+    let asked = Cases::asked(&["queue", "ledger", "customers", "zipf", "single"]);
     let site = Site::start().await;
-    let all = ["queue", "ledger", "customers", "zipf", "single"].map(str::to_owned);
-    let cases = if asked.cases.is_empty() { all.to_vec() } else { asked.cases.clone() };
-    for case in cases {
+    for case in &asked.names {
         match case.as_str() {
             "queue" => queue(&site, &asked).await,
             "ledger" => ledger(&site, &asked).await,
@@ -69,9 +39,9 @@ async fn main() {
 }
 
 /// Runs both in turn, and says how the second stands to the first.
-async fn pairs(name: &str, asked: &Asked, a: impl AsyncFn() -> f64, b: impl AsyncFn() -> f64) {
+async fn pairs(name: &str, asked: &Cases, a: impl AsyncFn() -> f64, b: impl AsyncFn() -> f64) {
     let (mut first, mut second, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..asked.pairs {
+    for _ in 0..asked.times {
         let (one, other) = (a().await, b().await);
         println!("  {one:.0} and {other:.0} orders/s: {:.2}", other / one);
         first.push(one);
@@ -90,7 +60,7 @@ async fn run(site: &Site, load: Load) -> f64 {
 }
 
 /// A queue that is kept at so many messages, while as many orders are worked off.
-async fn queue(site: &Site, asked: &Asked) {
+async fn queue(site: &Site, asked: &Cases) {
     let at_depth = async |depth: u64| {
         let place = site.place().await;
         let load = Load::even(depth + asked.orders, 1_000);
@@ -127,7 +97,7 @@ async fn queue(site: &Site, asked: &Asked) {
 }
 
 /// The same customers, with so many orders in the ledger before.
-async fn ledger(site: &Site, asked: &Asked) {
+async fn ledger(site: &Site, asked: &Cases) {
     let filled = async |before: u64| {
         let place = site.place().await;
         let each = before / 1_000;
@@ -151,7 +121,7 @@ async fn ledger(site: &Site, asked: &Asked) {
     .await;
 }
 
-async fn customers(site: &Site, asked: &Asked) {
+async fn customers(site: &Site, asked: &Cases) {
     let many = asked.size(1_000_000);
     // Each of the many has a row in the ledger already, so that both loads update.
     let of_many = async || {
@@ -171,7 +141,7 @@ async fn customers(site: &Site, asked: &Asked) {
     pairs(&format!("{many} customers against 10"), asked, few, of_many).await;
 }
 
-async fn zipf(site: &Site, asked: &Asked) {
+async fn zipf(site: &Site, asked: &Cases) {
     let customers = asked.size(100_000);
     let of = async |exponent: f64| run(site, Load { orders: asked.orders, customers, zipf: Some(exponent) }).await;
     pairs(
@@ -183,9 +153,9 @@ async fn zipf(site: &Site, asked: &Asked) {
     .await;
 }
 
-async fn single(site: &Site, asked: &Asked) {
+async fn single(site: &Site, asked: &Cases) {
     let mut rates = Vec::new();
-    for _ in 0..asked.pairs {
+    for _ in 0..asked.times {
         rates.push(run(site, Load::even(asked.orders / 4, 1)).await);
     }
     println!("one single customer: {} orders/s", spread(&rates, 0));

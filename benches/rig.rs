@@ -21,11 +21,14 @@ use crate::servers::{self, postgres, redis, rustack::Rustack};
 
 use delay::Delay;
 
+#[path = "rig/cases.rs"]
+pub mod cases;
 #[path = "rig/delay.rs"]
 pub mod delay;
 #[path = "rig/load.rs"]
 pub mod load;
 
+pub use cases::Cases;
 pub use load::Load;
 
 /// How long a run may take before the bench gives up.
@@ -122,13 +125,6 @@ impl Place {
         for body in load.bodies() {
             site.sqs.put(&self.queue, &body, None, None).await;
         }
-    }
-
-    /// How many orders are in the ledger.
-    pub async fn committed(&self) -> u64 {
-        let mut ledger = PgConnection::connect(&self.ledger).await.unwrap();
-        let sql = "SELECT coalesce(sum(last_position), 0)::bigint FROM customers";
-        sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut ledger).await.unwrap().unsigned_abs()
     }
 
     /// Waits until so many orders are in the ledger.

@@ -35,13 +35,10 @@ impl Load {
                 whole
             })
             .collect();
-        let mut random = 0x4d59_5df4_d0f3_3173_u64;
+        // The same orders in every run.
+        let mut random = fastrand::Rng::with_seed(1);
         Box::new(move |_| {
-            // SplitMix64: the same orders in every run.
-            random = random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            let mut mixed = (random ^ (random >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            let point = super::float((mixed ^ (mixed >> 31)) >> 11) / super::float(1 << 53) * whole;
+            let point = random.f64() * whole;
             (upto.partition_point(|&sum| sum <= point) as u64).min(self.customers - 1)
         })
     }
