@@ -218,8 +218,8 @@ impl Place {
         let file = folder.path().join("millrace.toml");
         let listen = format!("127.0.0.1:{}", servers::free_port());
         let mut text = format!(
-            "inbox.queue_url = \"{}\"\nledger.url = \"{}\"\nlocks.url = \"{}\"\nhttp.listen = \"{listen}\"\nlog.level = \"warn\"\n",
-            self.queue, self.ledger, self.redis
+            "inbox.queue_url = \"{}\"\nledger.url = \"{}\"\nlocks.url = \"{}\"\nlocks.prefix = \"{}\"\nhttp.listen = \"{listen}\"\nlog.level = \"warn\"\n",
+            self.queue, self.ledger, self.redis, self.name
         );
         for line in settings {
             writeln!(text, "{line}").unwrap();
