@@ -188,7 +188,7 @@ async fn engine(site: &Site, load: Load, delay: Option<Duration>, settings: &[St
         Some(delay) => site.far_place(delay).await,
     };
     place.fill(site, &load).await;
-    let figures = place.run(0, load.orders, settings).await;
+    let figures = place.run(load.orders, settings).await;
     site.forget(place).await;
     figures
 }
@@ -227,7 +227,7 @@ async fn best_peer(site: &Site, load: Load, delay: Duration, trial: bool) -> Pee
 async fn best_settings(site: &Site, load: Load, delay: Duration, asked: &Asked) -> Vec<String> {
     let mut best = (0.0, asked.set.clone());
     for (committers, calls) in
-        if asked.test { vec![(4, 16)] } else { vec![(4, 16), (4, 32), (8, 32), (8, 64), (12, 64)] }
+        if asked.test { vec![(2, 16)] } else { vec![(2, 16), (2, 32), (4, 32), (4, 64), (8, 64)] }
     {
         let mut settings = asked.set.clone();
         settings.push(format!("ledger.committers = {committers}"));

@@ -43,7 +43,7 @@ async fn requests(site: &Site, asked: &Cases) {
         let place = site.place().await;
         let load = Load::even(asked.orders, customers);
         place.fill(site, &load).await;
-        let figures = place.run(0, load.orders, &[format!("locks.buckets = {buckets}")]).await;
+        let figures = place.run(load.orders, &[format!("locks.buckets = {buckets}")]).await;
         site.forget(place).await;
         println!("{customers} customers, {buckets} buckets: {}", figures.told());
     }
@@ -55,7 +55,7 @@ async fn latency(site: &Site, asked: &Cases) {
         let place = site.place().await;
         let load = Load::even(asked.orders, 1_000);
         place.fill(site, &load).await;
-        let full = place.run(0, load.orders, &[]).await.rate;
+        let full = place.run(load.orders, &[]).await.rate;
         site.forget(place).await;
         let place = site.place().await;
         let mut engine = place.worker(&[]);
@@ -97,8 +97,7 @@ async fn memory(site: &Site, asked: &Cases) {
     let mut engine = place.worker(&["flow.messages_max = 10000".to_owned()]);
     let mut seen = Vec::new();
     for tenth in 1..=10 {
-        let runs = || if engine.worker.runs() { Ok(()) } else { Err(engine.worker.log()) };
-        place.until(load.orders * tenth / 10, runs).await;
+        engine.until(load.orders * tenth / 10).await;
         seen.push((rig::memory_of(engine.worker.id()) >> 20, engine.status().await.held_messages));
     }
     let peak = engine.worker.peak_memory_bytes() >> 20;
@@ -116,7 +115,7 @@ async fn start(site: &Site, asked: &Cases) {
         place.fill(site, &Load::even(1, 1)).await;
         let begun = Instant::now();
         let mut engine = place.worker(&[]);
-        while site.sqs.counts(&place.queue).await.visible > 0 {
+        while site.sqs.visible(&place.queue).await > 0 {
             assert!(begun.elapsed() < Duration::from_mins(1), "nothing was received:\n{}", engine.worker.log());
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

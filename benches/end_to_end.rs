@@ -36,7 +36,7 @@ fn end_to_end(criterion: &mut Criterion) {
                             let place = site.place().await;
                             let load = Load::even(orders, customers);
                             place.fill(&site, &load).await;
-                            let figures = place.run(0, orders, &[]).await;
+                            let figures = place.run(orders, &[]).await;
                             site.forget(place).await;
                             Duration::from_secs_f64(float(orders) / figures.rate)
                         })

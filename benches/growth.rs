@@ -8,9 +8,8 @@
 #![allow(clippy::large_futures, reason = "a bench runs them one after the other")]
 #![allow(missing_docs, dead_code, unused_imports, unreachable_pub, clippy::unwrap_used, clippy::print_stdout)]
 
+use std::cell::Cell;
 use std::time::Duration;
-
-use sqlx::{Connection as _, PgConnection};
 
 #[path = "../tests"]
 mod tests {
@@ -54,7 +53,7 @@ async fn pairs(name: &str, asked: &Cases, a: impl AsyncFn() -> f64, b: impl Asyn
 async fn run(site: &Site, load: Load) -> f64 {
     let place = site.place().await;
     place.fill(site, &load).await;
-    let figures = place.run(0, load.orders, &[]).await;
+    let figures = place.run(load.orders, &[]).await;
     site.forget(place).await;
     figures.rate
 }
@@ -65,22 +64,20 @@ async fn queue(site: &Site, asked: &Cases) {
         let place = site.place().await;
         let load = Load::even(depth + asked.orders, 1_000);
         let mut bodies = load.bodies();
-        for body in bodies.by_ref().take(usize::try_from(depth).unwrap()) {
-            site.sqs.put(&place.queue, &body, None, None).await;
-        }
+        let mut refill = async |there: u64| {
+            let missing: Vec<String> = bodies.by_ref().take(usize::try_from(depth - there.min(depth)).unwrap()).collect();
+            let more = !missing.is_empty() || there >= depth;
+            site.sqs.put(&place.queue, missing.into_iter()).await;
+            more
+        };
+        refill(0).await;
         let mut engine = place.worker(&[]);
         let feeding = async {
-            loop {
-                let there = site.sqs.counts(&place.queue).await.visible;
-                for _ in there..depth {
-                    let Some(body) = bodies.next() else { return };
-                    site.sqs.put(&place.queue, &body, None, None).await;
-                }
+            while refill(site.sqs.visible(&place.queue).await).await {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        let runs = || if engine.worker.runs() { Ok(()) } else { Err(engine.worker.log()) };
-        tokio::join!(feeding, place.until(asked.orders, runs));
+        tokio::join!(feeding, engine.until(asked.orders));
         engine.worker.kill().await;
         let rate = place.rate_of_first(asked.orders).await;
         site.forget(place).await;
@@ -96,49 +93,50 @@ async fn queue(site: &Site, asked: &Cases) {
     .await;
 }
 
-/// The same customers, with so many orders in the ledger before.
-async fn ledger(site: &Site, asked: &Cases) {
-    let filled = async |before: u64| {
-        let place = site.place().await;
-        let each = before / 1_000;
-        place.prefill(1_000, each).await;
-        for (number, body) in Load::even(before + asked.orders, 1_000).bodies().enumerate() {
-            if number as u64 >= before {
-                site.sqs.put(&place.queue, &body, None, None).await;
-            }
-        }
-        let figures = place.run(before, asked.orders, &[]).await;
-        site.forget(place).await;
-        figures.rate
-    };
-    let (small, large) = (10_000, asked.size(5_000_000).max(10_000));
-    pairs(
-        &format!("ledger of {large} orders against {small}"),
-        asked,
-        async || filled(small).await,
-        async || filled(large).await,
-    )
-    .await;
+/// A ledger that has orders already; each turn adds some.
+struct Filled {
+    place: Place,
+    customers: u64,
+    orders: Cell<u64>,
 }
 
-async fn customers(site: &Site, asked: &Cases) {
-    let many = asked.size(1_000_000);
-    // Each of the many has a row in the ledger already, so that both loads update.
-    let of_many = async || {
+impl Filled {
+    async fn new(site: &Site, customers: u64, each: u64) -> Self {
         let place = site.place().await;
-        place.prefill(many, 1).await;
-        let load = Load::even(many + asked.orders.min(many), many);
-        for (number, body) in load.bodies().enumerate() {
-            if number as u64 >= many {
-                site.sqs.put(&place.queue, &body, None, None).await;
-            }
-        }
-        let figures = place.run(many, load.orders - many, &[]).await;
-        site.forget(place).await;
-        figures.rate
-    };
-    let few = async || run(site, Load::even(asked.orders, 10)).await;
-    pairs(&format!("{many} customers against 10"), asked, few, of_many).await;
+        place.prefill(customers, each).await;
+        Self { place, customers, orders: Cell::new(customers * each) }
+    }
+
+    async fn turn(&self, site: &Site, orders: u64) -> f64 {
+        let before = self.orders.get();
+        self.orders.set(before + orders);
+        self.place.fill_after(site, &Load::even(before + orders, self.customers), before).await;
+        let rate = self.place.run(orders, &[]).await.rate;
+        site.rest().await;
+        rate
+    }
+}
+
+async fn filled_pairs(site: &Site, name: &str, asked: &Cases, few: Filled, many: Filled) {
+    pairs(name, asked, async || few.turn(site, asked.orders).await, async || many.turn(site, asked.orders).await).await;
+    site.forget(few.place).await;
+    site.forget(many.place).await;
+}
+
+/// The same customers, with so many orders in the ledger before.
+async fn ledger(site: &Site, asked: &Cases) {
+    let (small, large) = (10_000, asked.size(5_000_000).max(10_000));
+    let few = Filled::new(site, 1_000, small / 1_000).await;
+    let many = Filled::new(site, 1_000, large / 1_000).await;
+    filled_pairs(site, &format!("ledger of {large} orders against {small}"), asked, few, many).await;
+}
+
+/// Each of the customers has a row in the ledger already, so that both loads update.
+async fn customers(site: &Site, asked: &Cases) {
+    let count = asked.size(1_000_000);
+    let few = Filled::new(site, 10, count / 10).await;
+    let many = Filled::new(site, count, 1).await;
+    filled_pairs(site, &format!("{count} customers against 10"), asked, few, many).await;
 }
 
 async fn zipf(site: &Site, asked: &Cases) {

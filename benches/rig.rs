@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::servers::process::Worker;
-use crate::servers::{self, postgres, redis, rustack::Rustack};
+use crate::servers::{self, postgres, redis};
 
 use delay::Delay;
 
@@ -27,16 +27,19 @@ pub mod cases;
 pub mod delay;
 #[path = "rig/load.rs"]
 pub mod load;
+#[path = "rig/queues.rs"]
+pub mod queues;
 
 pub use cases::Cases;
 pub use load::Load;
+use queues::Queues;
 
 /// How long a run may take before the bench gives up.
 const PATIENCE: Duration = Duration::from_mins(10);
 
 /// The servers, each on a loopback port of its own.
 pub struct Site {
-    pub sqs: Rustack,
+    pub sqs: Queues,
     pub redis: redis::Server,
     pub postgres: postgres::Server,
 }
@@ -44,13 +47,13 @@ pub struct Site {
 impl Site {
     pub async fn start() -> Self {
         let (redis, postgres) = (redis::Server::start().await, postgres::Server::start().await);
-        Self { sqs: Rustack::start().await, redis, postgres }
+        Self { sqs: Queues::start().await, redis, postgres }
     }
 
     /// A ledger and a queue that nobody used before, reached directly.
     pub async fn place(&self) -> Place {
         let name = servers::unique("bench").replace('-', "_");
-        let queue = self.sqs.create_queue(&name).await;
+        let queue = self.sqs.create(&name).await;
         let ledger = self.postgres.create(&name).await;
         let config = Config::new(&queue, &ledger);
         ledger::open(&config).unwrap().migrate().await.unwrap();
@@ -80,6 +83,12 @@ impl Site {
         let mut admin = PgConnection::connect(&self.postgres.url("postgres")).await.unwrap();
         let sql = format!("DROP DATABASE {} WITH (FORCE)", place.name);
         sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&mut admin).await.unwrap();
+        self.rest().await;
+    }
+
+    /// Lets the server write what it still has to write, so that it does not slow what comes next.
+    pub async fn rest(&self) {
+        let mut admin = PgConnection::connect(&self.postgres.url("postgres")).await.unwrap();
         sqlx::query("CHECKPOINT").execute(&mut admin).await.unwrap();
     }
 }
@@ -122,9 +131,12 @@ impl Figures {
 impl Place {
     /// Puts all orders into the queue.
     pub async fn fill(&self, site: &Site, load: &Load) {
-        for body in load.bodies() {
-            site.sqs.put(&self.queue, &body, None, None).await;
-        }
+        self.fill_after(site, load, 0).await;
+    }
+
+    /// Puts all orders but the first so many into the queue.
+    pub async fn fill_after(&self, site: &Site, load: &Load, before: u64) {
+        site.sqs.put(&self.queue, load.bodies().skip(usize::try_from(before).unwrap())).await;
     }
 
     /// Waits until so many orders are in the ledger.
@@ -228,22 +240,22 @@ impl Place {
         Engine { worker: Worker::start(&file, &self.sqs, &[]), listen, file, _folder: folder }
     }
 
-    /// Runs so many orders of the queue through one worker, into a ledger that has so many before.
-    pub async fn run(&self, before: u64, orders: u64, settings: &[String]) -> Figures {
+    /// Runs so many orders of the queue through one worker.
+    pub async fn run(&self, orders: u64, settings: &[String]) -> Figures {
         let mut engine = self.worker(settings);
-        self.until(before + orders, || if engine.worker.runs() { Ok(()) } else { Err(engine.worker.log()) }).await;
+        engine.until(orders).await;
         let cpu = cpu_of(engine.worker.id());
         let memory_mb = engine.worker.peak_memory_bytes() >> 20;
         // It has one more snapshot to publish, and its last deletes to make.
         let deadline = Instant::now() + Duration::from_secs(5);
         let mut status = engine.status().await;
-        while status.pending_deletes > 0 || status.outcomes.committed < orders {
+        while status.pending_deletes > 0 {
             assert!(Instant::now() < deadline, "{status:?}");
             tokio::time::sleep(Duration::from_millis(100)).await;
             status = engine.status().await;
         }
-        engine.worker.terminate();
-        engine.worker.ended(Duration::from_mins(1)).await;
+        // Not stopped: a stop waits for the long poll that is under way.
+        engine.worker.kill().await;
         let each = 1.0 / float(orders);
         Figures {
             rate: self.rate_of_last(orders).await,
@@ -265,6 +277,23 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// Waits until it has committed so many orders. It is asked itself, because counting in a large ledger takes the
+    /// machine's time from what is measured.
+    pub async fn until(&mut self, orders: u64) {
+        let begun = Instant::now();
+        loop {
+            assert!(self.worker.runs(), "the worker ended:\n{}", self.worker.log());
+            // It may not listen yet.
+            if let Ok(status) = self.get("/status").await
+                && serde_json::from_str::<Status>(&status).is_ok_and(|status| status.outcomes.committed >= orders)
+            {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "not {orders} orders after {PATIENCE:?}:\n{}", self.worker.log());
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    }
+
     pub async fn status(&self) -> Status {
         serde_json::from_str(&self.get("/status").await.unwrap()).unwrap()
     }
