@@ -44,10 +44,10 @@ pub(super) const fn early_wait() -> Duration {
     Duration::from_secs(1)
 }
 pub(super) const fn committers() -> u32 {
-    4
+    2
 }
 pub(super) const fn batch_max() -> u32 {
-    200
+    500
 }
 pub(super) const fn run_max() -> u32 {
     50

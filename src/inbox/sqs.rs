@@ -51,6 +51,8 @@ pub struct Sqs(Arc<Queue>);
 #[derive(Debug)]
 struct Queue {
     client: Client,
+    /// For receives, whose attempts last longer. A client of its own costs less than an override in each call.
+    receiving: Client,
     url: String,
     /// Whole seconds, as SQS counts.
     visibility_timeout: i32,
@@ -74,6 +76,7 @@ impl Sqs {
     pub fn new(sdk: &SdkConfig, inbox: &config::Inbox) -> Self {
         Self(Arc::new(Queue {
             client: client(sdk, inbox.attempt_timeout),
+            receiving: client(sdk, Duration::from_secs(WAIT_MAX) + inbox.attempt_timeout),
             url: inbox.queue_url.clone(),
             visibility_timeout: whole_seconds(inbox.visibility_timeout),
             attempt_timeout: inbox.attempt_timeout,
@@ -107,7 +110,7 @@ impl Inbox for Sqs {
         let limit = Duration::from_secs(seconds) + queue.attempt_timeout;
         let attempt = queue.attempts.as_ref().map(Attempts::next);
         let call = queue
-            .client
+            .receiving
             .receive_message()
             .queue_url(&queue.url)
             .max_number_of_messages(i32::try_from(max.clamp(1, 10)).expect("10 fits"))
@@ -120,8 +123,6 @@ impl Inbox for Sqs {
                 MessageSystemAttributeName::SequenceNumber,
             ]))
             .set_receive_request_attempt_id(attempt.as_ref().map(ToString::to_string))
-            .customize()
-            .config_override(aws_sdk_sqs::config::Builder::new().timeout_config(timeouts(limit)))
             .send();
         match bounded("ReceiveMessage", limit, call).await {
             Ok(answer) => Ok(answer.messages.unwrap_or_default().into_iter().filter_map(delivery).collect()),
@@ -199,15 +200,11 @@ fn is_fifo(queue_url: &str) -> bool {
 fn client(sdk: &SdkConfig, attempt_timeout: Duration) -> Client {
     let config = aws_sdk_sqs::config::Builder::from(sdk)
         .retry_config(RetryConfig::disabled())
-        .timeout_config(timeouts(attempt_timeout))
+        .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(attempt_timeout).build())
         // Its work is done by the attempt timeout, for less.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .build();
     Client::from_conf(config)
-}
-
-fn timeouts(attempt: Duration) -> TimeoutConfig {
-    TimeoutConfig::builder().operation_attempt_timeout(attempt).build()
 }
 
 /// A failed call, and whether it certainly was not carried out.
@@ -234,7 +231,7 @@ where
 {
     let net = limit + NET;
     let Ok(answer) = tokio::time::timeout(net, call).await else {
-        let message = format!("{operation}: no answer within {:.1} s, and the SDK hangs", net.as_secs_f64());
+        let message = format!("{operation}: no answer within {:.1} s", net.as_secs_f64());
         return Err(Failed { error: InboxError { class: InboxErrorClass::Away, message }, unsent: false });
     };
     answer.map_err(|error| errors::explain(operation, error))

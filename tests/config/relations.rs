@@ -44,7 +44,7 @@ fn bounds() {
     broken(&[("inbox.backoff", "21s")], &["inbox.backoff = 21s", "inbox.backoff_max = 20s"]);
     broken(&[("ledger.backoff", "3s")], &["ledger.backoff = 3s", "ledger.backoff_max = 2s"]);
     broken(&[("hold.probe", "11s")], &["hold.probe = 11s", "hold.probe_max = 10s"]);
-    broken(&[("ledger.run_max", "201")], &["ledger.run_max = 201", "ledger.batch_max = 200"]);
+    broken(&[("ledger.run_max", "501")], &["ledger.run_max = 501", "ledger.batch_max = 500"]);
     broken(&[("flow.messages_max", "9")], &["inbox.batch = 10", "flow.messages_max = 9"]);
     broken(&[("flow.bytes_max", "1000")], &["flow.bytes_max = 1000", "inbox.batch = 10"]);
 }

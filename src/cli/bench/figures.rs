@@ -157,7 +157,7 @@ impl Figures {
             advice.push((
                 0.0,
                 format!(
-                    "commits have {:.0} orders: fewer ledger.committers make them larger (and orders a little later)",
+                    "commits have {:.0} orders: fewer ledger.committers, 2 at least, make them larger (and orders a little later)",
                     self.orders_float() / used.commits.max(1.0)
                 ),
             ));
