@@ -197,7 +197,7 @@ async fn bench(config: &Config, args: &Args, mut ledger: Watch) -> Result<Figure
         messages: shipped.messages,
         body_bytes,
         sending: shipped.took,
-        committing: seen.last - seen.first,
+        committing: seen.took,
         latencies: seen.latencies,
         used,
     };

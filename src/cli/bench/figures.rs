@@ -30,7 +30,7 @@ pub(super) struct Measured {
     pub body_bytes: usize,
     /// The sending of all messages.
     pub sending: Duration,
-    /// From the first order that was seen in the ledger to the last.
+    /// From the beginning of the sending until the last order was seen in the ledger.
     pub committing: Duration,
     pub latencies: Vec<Duration>,
     pub used: Usage,
@@ -45,7 +45,7 @@ pub struct Figures {
     pub messages: u64,
     /// Messages sent a second.
     pub sent_per_second: f64,
-    /// Orders committed a second, from the first that was seen to the last.
+    /// Orders committed a second, from the beginning of the sending until the last was seen.
     pub committed_per_second: f64,
     /// From sending to being seen in the ledger, in milliseconds; none without samples.
     pub latency: Option<Latency>,

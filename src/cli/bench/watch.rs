@@ -21,9 +21,8 @@ const PROGRESS: Duration = Duration::from_millis(100);
 pub(super) struct Seen {
     /// From sending to being seen in the ledger, of each order that was watched.
     pub latencies: Vec<Duration>,
-    /// When the first order was seen to be committed, and when the last.
-    pub first: Instant,
-    pub last: Instant,
+    /// From the beginning, which is that of the sending, until the last order was seen to be committed.
+    pub took: Duration,
 }
 
 /// Watches until `orders` are committed that were not at event `base`. Gives up when nothing is committed for
@@ -40,7 +39,8 @@ pub(super) async fn until(
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut watched: HashMap<String, Instant> = HashMap::new();
     let mut latencies = Vec::new();
-    let (mut asked_at, mut moved_at, mut newest, mut first) = (Instant::now(), Instant::now(), base, None);
+    let begun = Instant::now();
+    let (mut asked_at, mut moved_at, mut newest) = (begun, begun, base);
     loop {
         tick.tick().await;
         while watched.len() < SAMPLES_MAX
@@ -63,13 +63,12 @@ pub(super) async fn until(
         let event = ledger.newest_event().await.map_err(told)?;
         if event > newest {
             (newest, moved_at) = (event, asked_at);
-            first.get_or_insert(asked_at);
             progress((event - base).min(orders));
         }
         // Numbers are left out where a commit was rolled back, so what counts is counted.
         let there = if event - base >= orders { ledger.committed_after(base).await.map_err(told)? } else { 0 };
         if there >= orders {
-            return Ok(Seen { latencies, first: first.unwrap_or(asked_at), last: moved_at });
+            return Ok(Seen { latencies, took: moved_at - begun });
         }
         if moved_at.elapsed() > patience {
             let there = ledger.committed_after(base).await.map_err(told)?;
