@@ -209,7 +209,7 @@ async fn best_peer(site: &Site, load: Load, delay: Duration, trial: bool) -> Pee
     let delay = (!delay.is_zero()).then_some(delay);
     let short = Load { orders: load.orders / 2, ..load };
     let mut tried = Vec::new();
-    for shape in Peer::shapes().into_iter().take(if trial { 1 } else { usize::MAX }) {
+    for shape in Peer::shapes(delay.is_some()).into_iter().take(if trial { 1 } else { usize::MAX }) {
         let rate = node(site, short, delay, shape).await;
         println!("  node with {shape}: {rate:.0} orders/s");
         tried.push((rate, shape));
@@ -227,7 +227,7 @@ async fn best_peer(site: &Site, load: Load, delay: Duration, trial: bool) -> Pee
 async fn best_settings(site: &Site, load: Load, delay: Duration, asked: &Asked) -> Vec<String> {
     let mut best = (0.0, asked.set.clone());
     for (committers, calls) in
-        if asked.test { vec![(2, 16)] } else { vec![(2, 16), (2, 32), (4, 32), (4, 64), (8, 64)] }
+        if asked.test { vec![(2, 32)] } else { vec![(2, 16), (2, 32), (2, 64), (4, 32), (4, 64)] }
     {
         let mut settings = asked.set.clone();
         settings.push(format!("ledger.committers = {committers}"));

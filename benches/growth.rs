@@ -65,7 +65,8 @@ async fn queue(site: &Site, asked: &Cases) {
         let load = Load::even(depth + asked.orders, 1_000);
         let mut bodies = load.bodies();
         let mut refill = async |there: u64| {
-            let missing: Vec<String> = bodies.by_ref().take(usize::try_from(depth - there.min(depth)).unwrap()).collect();
+            let missing: Vec<String> =
+                bodies.by_ref().take(usize::try_from(depth - there.min(depth)).unwrap()).collect();
             let more = !missing.is_empty() || there >= depth;
             site.sqs.put(&place.queue, missing.into_iter()).await;
             more

@@ -14,7 +14,7 @@ pub(super) const fn ten() -> u32 {
     10
 }
 pub(super) const fn polls_max() -> u32 {
-    16
+    32
 }
 pub(super) const fn visibility_timeout() -> Duration {
     Duration::from_secs(30)
@@ -29,7 +29,7 @@ pub(super) const fn ack_linger() -> Duration {
     Duration::from_millis(20)
 }
 pub(super) const fn calls_max() -> u32 {
-    16
+    32
 }
 pub(super) const fn delete_tries() -> u32 {
     5
