@@ -51,7 +51,8 @@ pub struct Sqs(Arc<Queue>);
 #[derive(Debug)]
 struct Queue {
     client: Client,
-    /// For receives, whose attempts last longer. A client of its own costs less than an override in each call.
+    /// For receives, whose attempts may last longer by `inbox.wait`. A client of its own costs less than an override in
+    /// each call.
     receiving: Client,
     url: String,
     /// Whole seconds, as SQS counts.
@@ -76,7 +77,7 @@ impl Sqs {
     pub fn new(sdk: &SdkConfig, inbox: &config::Inbox) -> Self {
         Self(Arc::new(Queue {
             client: client(sdk, inbox.attempt_timeout),
-            receiving: client(sdk, Duration::from_secs(WAIT_MAX) + inbox.attempt_timeout),
+            receiving: client(sdk, inbox.wait + inbox.attempt_timeout),
             url: inbox.queue_url.clone(),
             visibility_timeout: whole_seconds(inbox.visibility_timeout),
             attempt_timeout: inbox.attempt_timeout,
