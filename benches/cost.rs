@@ -15,7 +15,7 @@ use tokio::process::Command;
 mod tests {
     pub mod servers;
 }
-use tests::servers;
+use tests::servers::{self, rustack};
 
 mod rig;
 
@@ -75,10 +75,7 @@ async fn bench(place: &Place, config: &std::path::Path, arguments: &[&str]) -> S
         .args(arguments)
         .arg("--config")
         .arg(config)
-        .env("AWS_ENDPOINT_URL_SQS", &place.sqs)
-        .env("AWS_REGION", "us-east-1")
-        .env("AWS_ACCESS_KEY_ID", "test")
-        .env("AWS_SECRET_ACCESS_KEY", "test")
+        .envs(rustack::environment(&place.sqs))
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .stdin(Stdio::null())
         .kill_on_drop(true)

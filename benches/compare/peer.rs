@@ -6,6 +6,7 @@ use std::process::Stdio;
 use tokio::process::{Child, Command};
 
 use crate::rig::Place;
+use crate::servers::rustack;
 
 /// So many processes, consumers in each, and connections to the database in each.
 #[derive(Clone, Copy)]
@@ -68,10 +69,7 @@ impl Peer {
             .env("DATABASE_URL", &place.ledger)
             .env("CONSUMERS", self.consumers.to_string())
             .env("POOL", self.connections.to_string())
-            .env("AWS_ENDPOINT_URL_SQS", &place.sqs)
-            .env("AWS_REGION", "us-east-1")
-            .env("AWS_ACCESS_KEY_ID", "test")
-            .env("AWS_SECRET_ACCESS_KEY", "test")
+            .envs(rustack::environment(&place.sqs))
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .spawn()
