@@ -122,7 +122,7 @@ pub struct Inbox {
     /// How many messages one receive asks for, at most 10.
     #[serde(default = "defaults::ten")]
     pub batch: u32,
-    /// The most long polls at once; one when idle.
+    /// The most long polls at once; one when idle. A full answer adds one, one that is not half full takes one away.
     #[serde(default = "defaults::polls_max")]
     pub polls_max: u32,
     /// How long a received message is invisible to others; extended at half of it while the engine has it.

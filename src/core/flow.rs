@@ -12,7 +12,7 @@ pub(super) struct Flow {
     polls: BTreeMap<u64, Time>,
     /// What polls below this number bring goes straight back.
     returned_below: u64,
-    /// How many there may be: one when idle, one more for each full answer.
+    /// How many there may be: one when idle, one more for each full answer, one less for each that is not half full.
     target: usize,
     failures: u32,
     paused_until: Time,
@@ -71,10 +71,14 @@ impl Flow {
     pub(super) fn received(&mut self, poll: u64, count: usize, settings: &Settings) -> Option<Time> {
         let begun = self.polls.remove(&poll)?;
         self.failures = 0;
-        if count >= settings.receive_max as usize {
+        let full = settings.receive_max as usize;
+        if count >= full {
             self.target = (self.target + 1).min(settings.polls_max);
         } else if count == 0 {
             self.target = 1;
+        } else if count < full / 2 {
+            // Fewer polls get fuller answers, and each answer is paid for.
+            self.target = (self.target - 1).max(1);
         }
         Some(begun)
     }

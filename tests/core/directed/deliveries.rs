@@ -37,6 +37,17 @@ fn one_poll_when_idle_more_when_answers_are_full_one_again_after_an_error() {
 }
 
 #[test]
+fn answers_that_are_not_half_full_take_polls_away_but_the_last() {
+    let mut desk = desk(|s| s.messages_max = 1000);
+    let mut sent = 0;
+    for (messages, polls) in [(10, 2), (10, 3), (5, 3), (9, 3), (4, 2), (5, 2), (1, 1), (1, 1), (10, 2)] {
+        desk.deliver((sent..sent + messages).map(|n| order(n, "a", Rank::from(n) + 1)).collect());
+        assert_eq!(desk.polls.len(), polls, "after {messages} messages");
+        sent += messages;
+    }
+}
+
+#[test]
 fn receiving_stops_at_the_bound() {
     let mut desk = desk(|s| s.messages_max = 25);
     desk.deliver((0..10).map(|n| order(n, "a", Rank::from(n) + 1)).collect());
