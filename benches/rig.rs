@@ -296,6 +296,20 @@ impl Engine {
         }
     }
 
+    /// Waits until it holds so many messages, all but the last receive's, and says how many.
+    pub async fn until_held(&mut self, messages: u64) -> u64 {
+        let begun = Instant::now();
+        loop {
+            let text = self.get("/status").await.unwrap_or_default();
+            let held = serde_json::from_str(&text).map_or(0, |status: Status| status.held_messages);
+            if held + 10 > messages {
+                return held;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{held} of {messages} are held: {text}\n{}", self.worker.log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     pub async fn status(&self) -> Status {
         serde_json::from_str(&self.get("/status").await.unwrap()).unwrap()
     }

@@ -14,8 +14,9 @@ use crate::order::{CustomerId, Entry};
 use crate::status::pulse::Pulse;
 
 /// A connection that was not used for so long is asked for the gate first: a failover or a firewall may have cut it
-/// silently, and a commit would only find that out by an unknown outcome.
-const IDLE: Duration = Duration::from_secs(10);
+/// silently, and a commit would only find that out by an unknown outcome. Longer than `ledger.sweep` by default, so that
+/// the sweep of an idle worker is one statement.
+const IDLE: Duration = Duration::from_secs(30);
 
 /// Works until `jobs` ends. Every job is answered.
 pub(super) async fn run<L: Ledger, B: Backlog>(
