@@ -138,8 +138,17 @@ fn passwords_never_show() {
         ("u:hunter2@h", "***"),
         ("postgres:/u:hunter2@h/d?proxy=http://h", "***"),
         ("postgres:/h/d?password=hunter2", "***"),
+        ("u:hunter2", "***"),
+        ("rediss:/u:hunter2sqlite://h:6379/0", "***"),
+        ("rediss://u:hunter2", "rediss://***"),
+        ("postgres://h:5432,u:hunter2/orders", "postgres://***"),
         ("local:", "local:"),
+        ("localhost:6379", "localhost:6379"),
+        ("sqlite:orders.db", "sqlite:orders.db"),
         ("sqlite://orders.db", "sqlite://orders.db"),
+        ("sqlite:///orders:eu.db", "sqlite:///orders:eu.db"),
+        ("redis://[::1]:6379/0", "redis://[::1]:6379/0"),
+        ("postgres://a:5432,b:5432/orders", "postgres://a:5432,b:5432/orders"),
     ] {
         assert_eq!(redacted(url), shown);
     }

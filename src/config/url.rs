@@ -12,9 +12,13 @@ pub fn redacted(url: &str) -> String {
     let parts = url.split_once("://").filter(|(scheme, _)| !scheme.contains(['/', '@', '=']));
     let Some((scheme, rest)) = parts else {
         // Not a URL, so nobody knows what it is.
-        return if url.contains(['@', '=']) { "***".to_owned() } else { url.to_owned() };
+        let rest = SCHEMES.iter().find_map(|scheme| url.strip_prefix(scheme)).unwrap_or(url);
+        let hidden = url.contains(['@', '=']) || !has_only_ports(rest);
+        return if hidden { "***".to_owned() } else { url.to_owned() };
     };
     let rest = match rest.rsplit_once('@') {
+        // Without its `@` a password looks like a port. A path may hold anything.
+        None if scheme != "sqlite" && !has_only_ports(rest) => "***".to_owned(),
         None => rest.to_owned(),
         Some((secret, host)) => match secret.split_once(':') {
             Some((user, _)) => format!("{user}:***@{host}"),
@@ -28,6 +32,20 @@ pub fn redacted(url: &str) -> String {
             format!("{scheme}://{place}?{}", query.join("&"))
         }
     }
+}
+
+/// How a URL begins whose `//` was forgotten.
+const SCHEMES: [&str; 7] = ["sqlite:", "postgres:", "postgresql:", "redis:", "rediss:", "http:", "https:"];
+
+/// Whether behind each `:` before the query there is a port, or nothing.
+fn has_only_ports(text: &str) -> bool {
+    let place = text.split('?').next().unwrap_or_default();
+    // An IPv6 address is in brackets.
+    let behind_address = place.rsplit(']').next().unwrap_or_default();
+    behind_address.split(':').skip(1).all(|port| {
+        let more = port.trim_start_matches(|c: char| c.is_ascii_digit());
+        more.is_empty() || more.starts_with(['/', ','])
+    })
 }
 
 fn parameter(text: &str) -> String {
