@@ -91,13 +91,17 @@ async fn bench(place: &Place, config: &std::path::Path, arguments: &[&str]) -> S
 /// Memory with as many messages held as there may be, and over a long run: at its end beside after a tenth of it.
 async fn memory(site: &Site, asked: &Cases) {
     let place = site.place().await;
-    let (held, customers) = (asked.size(10_000).max(1_000), 1_000);
-    // Each customer's first order is missing, so all of them wait.
-    place.fill_after(site, &Load::even(customers + 2 * held, customers), customers).await;
-    let mut engine = place.worker(&[format!("flow.messages_max = {held}"), "inbox.early_wait = \"10m\"".to_owned()]);
+    let held = asked.size(10_000).max(1_000);
+    let load = Load::even(20 * held, 1_000);
+    place.fill(site, &load).await;
+    let mut engine = place.worker(&[format!("flow.messages_max = {held}")]);
+    engine.until(held / 2).await;
+    // Nothing is committed any more, so what is received stays.
+    let blocker = place.block().await;
     let most = engine.until_held(held).await;
     println!("memory with {most} messages held: {} MB", rig::memory_of(engine.worker.id()) >> 20);
     engine.worker.kill().await;
+    drop(blocker);
     site.forget(place).await;
 
     let place = site.place().await;

@@ -224,6 +224,14 @@ impl Place {
         url
     }
 
+    /// A connection that holds the ledger's table of customers for itself, so that every commit waits.
+    pub async fn block(&self) -> PgConnection {
+        let mut blocker = PgConnection::connect(&self.ledger).await.unwrap();
+        let sql = "BEGIN; LOCK TABLE customers IN ACCESS EXCLUSIVE MODE";
+        sqlx::raw_sql(sql).execute(&mut blocker).await.unwrap();
+        blocker
+    }
+
     /// Starts `millrace run` over it, with these lines of the configuration, as in `ledger.committers = 4`.
     pub fn worker(&self, settings: &[String]) -> Engine {
         let folder = tempfile::tempdir().unwrap();

@@ -128,7 +128,7 @@ fn a_file_that_is_no_toml_is_named_without_its_secrets() {
 #[test]
 fn passwords_never_show() {
     for (url, shown) in [
-        ("postgres://millrace@h/orders", "postgres://millrace@h/orders"),
+        ("postgres://hunter2@h/orders", "postgres://***@h/orders"),
         ("postgres://u:hunter2@h:5432/orders", "postgres://u:***@h:5432/orders"),
         ("postgres://u:hun@ter:2@h/orders", "postgres://u:***@h/orders"),
         ("postgres://u:hun/te?r2@h/orders", "postgres://u:***@h/orders"),

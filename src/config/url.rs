@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// The URL without its password, and without the values of query parameters that name a secret.
+/// The URL without its user and password (a name before a `:` stays), and without the values of query parameters that name a secret.
 ///
 /// A password may itself hold `@`, `/` or `?`, so everything up to the last `@` counts as user and password: this
 /// may hide more than it must, never less.
@@ -22,7 +22,8 @@ pub fn redacted(url: &str) -> String {
         None => rest.to_owned(),
         Some((secret, host)) => match secret.split_once(':') {
             Some((user, _)) => format!("{user}:***@{host}"),
-            None => format!("{secret}@{host}"),
+            // A name, or a password in the place of one.
+            None => format!("***@{host}"),
         },
     };
     match rest.split_once('?') {
