@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-/// The URL without its user and password (a name before a `:` stays), and without the values of query parameters that name a secret.
+/// The URL without its password, and without the values of query parameters that name a secret. A user without a
+/// password is hidden too: it may be the password.
 ///
 /// A password may itself hold `@`, `/` or `?`, so everything up to the last `@` counts as user and password: this
 /// may hide more than it must, never less.
