@@ -225,7 +225,10 @@ impl<P: Clone> Core<P> {
     /// Memory is full and nothing else is to be done: what is early is parked now instead of a moment later.
     fn press_early_orders(&mut self) -> bool {
         let held = (self.deliveries.len(), self.deliveries.bytes());
-        if self.flow.has_room(&self.settings, held.0, held.1) || self.slots.iter().any(Option::is_some) {
+        // While a poll is on its way it may bring what they wait for, and there are too many timers to look through at
+        // each step.
+        let may_come = self.flow.polls() > 0 || self.flow.has_room(&self.settings, held.0, held.1);
+        if may_come || self.slots.iter().any(Option::is_some) {
             return false;
         }
         let early: Vec<CustomerId> = self.timers.iter().map(|(_, customer)| customer.clone()).collect();
