@@ -96,6 +96,7 @@ struct State {
     fired: HashMap<SqsOperation, u64>,
     rules: Vec<Rule>,
     again: VecDeque<Value>,
+    copies: u64,
     attempts: VecDeque<String>,
     lost_replies: HashMap<String, Bytes>,
 }
@@ -132,6 +133,11 @@ impl Faults {
     /// How many calls of this operation met a fault.
     pub(crate) fn fired(&self, operation: SqsOperation) -> u64 {
         self.lock().fired.get(&operation).copied().unwrap_or(0)
+    }
+
+    /// How many messages [`Fault::DeliverAgain`] has delivered once more, or is about to.
+    pub(crate) fn copies(&self) -> u64 {
+        self.lock().copies
     }
 
     /// The attempt ids of receives, in their order (the last 1,000).
@@ -238,7 +244,10 @@ async fn go_wrong(
         Fault::DeliverAgain => {
             let reply = parse(&bytes_of(inner.handle_operation(operation, body).await?).await);
             let messages = reply["Messages"].as_array().cloned().unwrap_or_default();
-            state.lock().expect("no panic inside").again.extend(messages);
+            let mut state = state.lock().expect("no panic inside");
+            state.copies += messages.len() as u64;
+            state.again.extend(messages);
+            drop(state);
             Ok(answer(&reply))
         }
         Fault::RaiseSequenceNumbers(by) => {
