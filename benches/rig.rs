@@ -285,36 +285,33 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Waits until it has committed so many orders. It is asked itself, because counting in a large ledger takes the
-    /// machine's time from what is measured.
+    /// Waits until it has committed so many orders.
     pub async fn until(&mut self, orders: u64) {
+        // An order that waited too long for its predecessor was parked first.
+        let committed = |status: &Status| status.outcomes.committed + status.unparked;
+        self.until_counts(&format!("{orders} orders"), |status| committed(status) >= orders).await;
+    }
+
+    /// Waits until it holds so many messages, all but the last receive's, and says how many.
+    pub async fn until_held(&mut self, messages: u64) -> u64 {
+        self.until_counts(&format!("{messages} held"), |status| status.held_messages + 10 > messages)
+            .await
+            .held_messages
+    }
+
+    /// It is asked itself, because counting in a large ledger takes the machine's time from what is measured.
+    async fn until_counts(&mut self, what: &str, holds: impl Fn(&Status) -> bool) -> Status {
         let begun = Instant::now();
         loop {
             assert!(self.worker.runs(), "the worker ended:\n{}", self.worker.log());
             // It may not listen yet.
             let text = self.get("/status").await.unwrap_or_default();
-            // An order that waited too long for its predecessor was parked first.
-            let committed = |status: Status| status.outcomes.committed + status.unparked;
-            if serde_json::from_str(&text).is_ok_and(|status| committed(status) >= orders) {
-                return;
+            if let Some(status) = serde_json::from_str(&text).ok().filter(&holds) {
+                return status;
             }
             let late = begun.elapsed() > PATIENCE;
-            assert!(!late, "not {orders} orders after {PATIENCE:?}: {text}\n{}", self.worker.log());
+            assert!(!late, "not {what} after {PATIENCE:?}: {text}\n{}", self.worker.log());
             tokio::time::sleep(Duration::from_millis(250)).await;
-        }
-    }
-
-    /// Waits until it holds so many messages, all but the last receive's, and says how many.
-    pub async fn until_held(&mut self, messages: u64) -> u64 {
-        let begun = Instant::now();
-        loop {
-            let text = self.get("/status").await.unwrap_or_default();
-            let held = serde_json::from_str(&text).map_or(0, |status: Status| status.held_messages);
-            if held + 10 > messages {
-                return held;
-            }
-            assert!(begun.elapsed() < PATIENCE, "{held} of {messages} are held: {text}\n{}", self.worker.log());
-            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
