@@ -27,7 +27,7 @@ impl Peer {
     /// What is tried. Far away each order waits longer for its connection, so that more of them are worth a try.
     pub fn shapes(far: bool) -> Vec<Peer> {
         let (counts, pools): (&[u32], &[u32]) =
-            if far { (&[4, 8, 16], &[20, 40, 80]) } else { (&[1, 2, 4, 8], &[10, 20]) };
+            if far { (&[8, 16, 32], &[40, 80]) } else { (&[1, 2, 4, 8], &[10, 20]) };
         let mut shapes = Vec::new();
         for processes in if far { 2..=2 } else { 1..=2 } {
             for &consumers in counts {

@@ -1,14 +1,16 @@
 //! A team's own SQL in the same commit: the example that we publish, under redelivery and unknown commits.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use millrace::order::Ordering;
 
-use super::bench::{Bench, Store};
+use super::bench::{Bench, SOON, Store};
 use super::messages::{customer, order, order_of};
 use super::on_both_ledgers;
 use crate::random::Random;
+use crate::servers::eventually;
 use crate::servers::rustack::{Fault, Operation, When};
 
 on_both_ledgers!(stock_is_exact_after_redelivery, only_the_order_at_fault_is_blamed);
@@ -88,21 +90,25 @@ async fn stock_is_exact_after_killed_connections() {
     let (first, second) = scattered.split_at(scattered.len() / 2);
     bench.send(first).await;
     let worker = bench.start();
-    let mut killed = 0;
+    let killed = Cell::new(0);
     for part in second.chunks(25) {
         bench.send(part).await;
-        killed += bench
-            .number(
-                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
-                 WHERE datname = current_database() AND pid <> pg_backend_pid()",
-            )
-            .await;
+        eventually("a connection is there to be killed", SOON, || async {
+            let more = bench
+                .number(
+                    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                     WHERE datname = current_database() AND pid <> pg_backend_pid()",
+                )
+                .await;
+            killed.set(killed.get() + more);
+            more > 0
+        })
+        .await;
         tokio::time::sleep(Duration::from_millis(random.below(30))).await;
     }
     bench.finished(bodies.len()).await;
     let (_, status) = worker.stop().await;
-    assert!(killed >= 8, "only {killed} connections were killed");
-    println!("{killed} connections killed; {:?}", status.last_errors);
+    println!("{} connections killed; {:?}", killed.get(), status.last_errors);
     assert_eq!(status.outcomes.quarantined, 0);
     bench.is_clean(bodies.len()).await;
     is_exact(&bench, 1_000_000, &taken).await;
