@@ -117,7 +117,8 @@ async fn a_lock_that_ran_out_is_not_renewed(pair: &impl Pair) {
 async fn a_renewed_lock_lives_on(pair: &impl Pair) {
     let (ours, theirs) = pair.two();
     let customers = names(&["renewed", "left"]);
-    assert_eq!(ours.take(&customers, SHORT).await, Ok(vec![true, true]));
+    // Long enough to be renewed in.
+    assert_eq!(ours.take(&customers, Duration::from_secs(2)).await, Ok(vec![true, true]));
     assert_eq!(ours.renew(&customers[..1], LONG).await, Ok(vec![true]));
     until("the other lease runs out", || async { theirs.take(&customers[1..], LONG).await == Ok(vec![true]) }).await;
     assert_eq!(theirs.take(&customers[..1], LONG).await, Ok(vec![false]));

@@ -136,7 +136,7 @@ async fn sigterm_before_the_start_ends_the_waiting() {
 async fn sigkill_costs_only_time() {
     let _turn = alone().await;
     let (site, _ledger) = site(&redis_prefix()).await;
-    let load = Load::shuffled(1_000, 50, site.folder.path(), &mut Random::seeded());
+    let load = Load::shuffled(3_000, 100, site.folder.path(), &mut Random::seeded());
     site.queue.send(load.messages()).await;
     let mut first = site.worker();
     site.until_committed(100, WORK).await;

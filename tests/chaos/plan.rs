@@ -137,7 +137,7 @@ impl Play {
         };
         let window = Duration::from_mins(2).min(end);
         let mut schedule = Schedule {
-            processes: deal(&mut random, &PROCESSES, end, Duration::from_secs(3), 4_000..8_000),
+            processes: deal(&mut random, &PROCESSES, end, Duration::from_secs(3), 5_500..8_500),
             stores: deal(&mut random, &STORES, end, each_once(&STORES, 15), 1_000..4_000),
             others: deal(&mut random, others, end, each_once(others, 12), 1_000..4_000),
             networks: deal(&mut random, &networks(), end, Duration::from_millis(2_500), 500..3_000)

@@ -204,6 +204,7 @@ async fn the_backlog_is_looked_at() {
     let mut program = Program::with_settings();
     program.set("MILLRACE__INBOX__QUEUE_URL", &server.create_queue("orders").await);
     program.set("AWS_ENDPOINT_URL_SQS", &server.endpoint());
+    program.set("MILLRACE__HTTP__LISTEN", "127.0.0.1:0");
     let (mut program, said) = program.beside(&["migrate"]).await;
     assert_eq!(said.code, Some(0), "{}", said.err);
     let url = format!("sqlite://{}", program.path("backlog.db").display());

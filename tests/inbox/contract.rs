@@ -81,11 +81,11 @@ async fn receive_brings_no_more_than_asked(sdk: SdkConfig, url: String) {
 }
 
 async fn deleted_message_stays_away(sdk: SdkConfig, url: String) {
-    let queue = brief(&sdk, &url);
+    let queue = back_after(1, &sdk, &url);
     send(&sdk, &url, &[("a", None), ("b", None)]).await;
     let deliveries = receive(&queue, 2).await;
     assert_eq!(queue.delete(&receipts(&deliveries)).await.unwrap(), [Settled::Done, Settled::Done]);
-    assert_quiet(&queue, 3).await;
+    assert_quiet(&queue, 5).await;
 }
 
 async fn second_delete_is_no_error(sdk: SdkConfig, url: String) {
@@ -116,7 +116,7 @@ async fn zero_visibility_brings_it_back_at_once(sdk: SdkConfig, url: String) {
 }
 
 async fn message_comes_back_after_its_visibility_timeout(sdk: SdkConfig, url: String) {
-    let queue = brief(&sdk, &url);
+    let queue = back_after(1, &sdk, &url);
     send(&sdk, &url, &[("a", None)]).await;
     let first = receive(&queue, 1).await;
     let second = receive(&queue, 1).await;
@@ -125,11 +125,11 @@ async fn message_comes_back_after_its_visibility_timeout(sdk: SdkConfig, url: St
 }
 
 async fn extension_keeps_it_away(sdk: SdkConfig, url: String) {
-    let queue = brief(&sdk, &url);
+    let queue = back_after(3, &sdk, &url);
     send(&sdk, &url, &[("a", None)]).await;
     let receipts = receipts(&receive(&queue, 1).await);
     assert_eq!(queue.set_visibility(&receipts, Duration::from_mins(1)).await.unwrap(), [Settled::Done]);
-    assert_quiet(&queue, 3).await;
+    assert_quiet(&queue, 5).await;
     assert_eq!(queue.delete(&receipts).await.unwrap(), [Settled::Done]);
 }
 
@@ -174,9 +174,9 @@ async fn producer_fills_requests_of_ten(sdk: SdkConfig, url: String) {
     assert_eq!(came, bodies_sent.iter().map(String::as_str).collect());
 }
 
-/// A queue whose messages come back after a second.
-fn brief(sdk: &SdkConfig, url: &str) -> Sqs {
-    Sqs::new(sdk, &millrace::config::Inbox { visibility_timeout: Duration::from_secs(1), ..settings(url) })
+/// A queue whose messages come back after so many seconds.
+fn back_after(seconds: u64, sdk: &SdkConfig, url: &str) -> Sqs {
+    Sqs::new(sdk, &millrace::config::Inbox { visibility_timeout: Duration::from_secs(seconds), ..settings(url) })
 }
 
 async fn receive_one(queue: &Sqs) {

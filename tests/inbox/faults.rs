@@ -14,9 +14,9 @@ use crate::servers::rustack::{Counts, Fault, Operation, Rustack, When};
 /// Far above every bound that is tested; only a call that never ends gets here.
 const NEVER: Duration = Duration::from_mins(1);
 
-/// A queue whose calls end after 300 ms, a receive after its wait and 300 ms.
+/// A queue whose calls end after a second, a receive after its wait and a second.
 fn hasty(server: &Rustack, url: &str) -> Sqs {
-    let settings = config::Inbox { attempt_timeout: Duration::from_millis(300), ..settings(url) };
+    let settings = config::Inbox { attempt_timeout: Duration::from_secs(1), ..settings(url) };
     Sqs::new(&server.sdk_config(), &settings)
 }
 
@@ -141,7 +141,7 @@ async fn long_poll_may_take_its_wait_and_more() {
     let url = server.create_queue("orders").await;
     let queue = hasty(&server, &url);
     // Longer than a delete may take: the timeout of a receive counts from the end of its wait.
-    server.faults().set(Operation::ReceiveMessage, When::First(1), Fault::Delay(Duration::from_millis(700)));
+    server.faults().set(Operation::ReceiveMessage, When::First(1), Fault::Delay(Duration::from_millis(1_500)));
     send(&server.sdk_config(), &url, &[("a", None)]).await;
     assert_eq!(queue.receive(10, Duration::from_secs(2)).await.unwrap().len(), 1);
 }

@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::process::Signal;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tempfile::TempDir;
 
@@ -55,12 +56,12 @@ impl Server {
 
     /// A crash: sessions break off, commits in flight have an unknown outcome, the next start recovers.
     pub async fn stop_immediate(&mut self) {
-        self.stop("QUIT").await;
+        self.stop(Signal::QUIT).await;
     }
 
     /// A planned stop: sessions are ended, their open transactions are rolled back.
     pub async fn stop_fast(&mut self) {
-        self.stop("INT").await;
+        self.stop(Signal::INT).await;
     }
 
     /// Starts it again on the same data and port, and waits until it answers.
@@ -76,7 +77,7 @@ impl Server {
         self.start_again().await;
     }
 
-    async fn stop(&mut self, signal: &str) {
+    async fn stop(&mut self, signal: Signal) {
         self.running.signal(signal);
         self.running.ended(PATIENCE).await;
     }
@@ -95,7 +96,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         // Unlike SIGKILL it ends the sessions' processes with the server, and frees its shared memory.
         if self.running.runs() {
-            self.running.signal("QUIT");
+            self.running.signal(Signal::QUIT);
             let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
             while self.running.runs() && std::time::Instant::now() < deadline {
                 std::thread::sleep(std::time::Duration::from_millis(10));

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -58,23 +59,23 @@ impl Worker {
 
     /// SIGKILL: it ends in the middle of whatever it does. Returns when it is gone.
     pub async fn kill(&mut self) -> ExitStatus {
-        self.running.signal("KILL");
+        self.running.signal(Signal::KILL);
         self.ended(PATIENCE).await
     }
 
     /// SIGTERM: it is asked to finish. Wait with [`Worker::ended`].
     pub fn terminate(&mut self) {
-        self.running.signal("TERM");
+        self.running.signal(Signal::TERM);
     }
 
     /// SIGSTOP: it stands still, without knowing it.
     pub fn stand_still(&mut self) {
-        self.running.signal("STOP");
+        self.running.signal(Signal::STOP);
     }
 
     /// SIGCONT: it goes on.
     pub fn go_on(&mut self) {
-        self.running.signal("CONT");
+        self.running.signal(Signal::CONT);
     }
 
     /// Its process id.
@@ -136,13 +137,11 @@ impl Running {
         Self { name, child, log }
     }
 
-    /// Sends a signal by the shell's own `kill`: it is on every machine, and needs no unsafe code here.
-    pub fn signal(&mut self, signal: &str) {
+    pub fn signal(&mut self, signal: Signal) {
         // A process that was waited for has lost its id, perhaps to somebody else.
         if self.runs() {
-            let line = format!("kill -s {signal} {}", self.child.id());
-            let sent = Command::new("sh").args(["-c", &line]).status().unwrap();
-            assert!(sent.success() || !self.runs(), "SIG{signal} did not reach {}", self.name);
+            let sent = kill_process(Pid::from_child(&self.child), signal);
+            assert!(sent.is_ok() || !self.runs(), "{signal:?} did not reach {}", self.name);
         }
     }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use redis::FromRedisValue;
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::process::Running;
@@ -50,7 +51,7 @@ impl Server {
 
     /// Ends it at once: connections break, keys are lost.
     pub async fn kill(&mut self) {
-        self.running.signal("KILL");
+        self.running.signal(Signal::KILL);
         self.running.ended(PATIENCE).await;
     }
 

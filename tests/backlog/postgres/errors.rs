@@ -79,7 +79,7 @@ async fn a_lost_connection_spends_the_session_and_nothing_else() {
 
 #[tokio::test]
 async fn a_statement_beyond_its_time_is_rolled_back() {
-    let world = World::with(|settings| settings.statement_timeout = Duration::from_millis(300)).await;
+    let world = World::with(|settings| settings.statement_timeout = Duration::from_secs(2)).await;
     let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
                 $$ BEGIN PERFORM pg_sleep(60); RETURN NEW; END $$;
                 CREATE TRIGGER slow AFTER INSERT ON backlog_orders FOR EACH ROW EXECUTE FUNCTION slow()";

@@ -273,7 +273,7 @@ async fn a_killed_connection_is_an_unknown_outcome_and_resolving_says_which() {
 
 #[tokio::test]
 async fn timeouts_of_locks_and_statements_are_timeouts_and_leave_the_session_usable() {
-    let short = Duration::from_millis(200);
+    let short = Duration::from_secs(1);
     for lock_is_shorter in [true, false] {
         let world = World::with(Ordering::Gapless, |settings| {
             let long = Duration::from_mins(1);
