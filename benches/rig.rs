@@ -255,13 +255,8 @@ impl Place {
         let cpu = cpu_of(engine.worker.id());
         let memory_mb = engine.worker.peak_memory_bytes() >> 20;
         // It has one more snapshot to publish, and its last deletes to make.
-        let deadline = Instant::now() + Duration::from_secs(5);
-        let mut status = engine.status().await;
-        while status.pending_deletes > 0 {
-            assert!(Instant::now() < deadline, "{status:?}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            status = engine.status().await;
-        }
+        let afterwards = Duration::from_secs(5);
+        let status = engine.until_status("all is deleted", afterwards, |status| status.pending_deletes == 0).await;
         // Not stopped: a stop waits for the long poll that is under way.
         engine.worker.kill().await;
         let each = 1.0 / float(orders);
@@ -289,18 +284,17 @@ impl Engine {
     pub async fn until(&mut self, orders: u64) {
         // An order that waited too long for its predecessor was parked first.
         let committed = |status: &Status| status.outcomes.committed + status.unparked;
-        self.until_counts(&format!("{orders} orders"), |status| committed(status) >= orders).await;
+        self.until_status(&format!("{orders} orders"), PATIENCE, |status| committed(status) >= orders).await;
     }
 
     /// Waits until it holds so many messages, all but the last receive's, and says how many.
     pub async fn until_held(&mut self, messages: u64) -> u64 {
-        self.until_counts(&format!("{messages} held"), |status| status.held_messages + 10 > messages)
-            .await
-            .held_messages
+        let holds = |status: &Status| status.held_messages + 10 > messages;
+        self.until_status(&format!("{messages} held"), PATIENCE, holds).await.held_messages
     }
 
     /// It is asked itself, because counting in a large ledger takes the machine's time from what is measured.
-    async fn until_counts(&mut self, what: &str, holds: impl Fn(&Status) -> bool) -> Status {
+    async fn until_status(&mut self, what: &str, bound: Duration, holds: impl Fn(&Status) -> bool) -> Status {
         let begun = Instant::now();
         loop {
             assert!(self.worker.runs(), "the worker ended:\n{}", self.worker.log());
@@ -309,8 +303,8 @@ impl Engine {
             if let Some(status) = serde_json::from_str(&text).ok().filter(&holds) {
                 return status;
             }
-            let late = begun.elapsed() > PATIENCE;
-            assert!(!late, "not {what} after {PATIENCE:?}: {text}\n{}", self.worker.log());
+            let late = begun.elapsed() > bound;
+            assert!(!late, "not {what} after {bound:?}: {text}\n{}", self.worker.log());
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
     }

@@ -66,6 +66,11 @@ impl Database {
         conn.close().await.unwrap();
     }
 
+    /// Gives sessions that begin from now on a setting, as in `deadlock_timeout = '5s'`.
+    pub async fn set(&self, setting: &str) {
+        self.sql(&format!("ALTER DATABASE {} SET {setting}", self.name)).await;
+    }
+
     /// The one value that a query yields, as text.
     pub async fn value(&self, sql: &str) -> String {
         let mut conn = PgConnection::connect(&self.url).await.unwrap();

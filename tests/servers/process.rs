@@ -137,6 +137,7 @@ impl Running {
         Self { name, child, log }
     }
 
+    /// Sends it, unless the process has ended.
     pub fn signal(&mut self, signal: Signal) {
         // A process that was waited for has lost its id, perhaps to somebody else.
         if self.runs() {

@@ -38,8 +38,7 @@ async fn what_is_no_backlog_is_told_apart() {
 #[tokio::test]
 async fn a_server_that_takes_no_writes_is_away() {
     let world = World::new().await;
-    let name = world.database.value("SELECT current_database()").await;
-    world.database.sql(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await;
+    world.database.set("default_transaction_read_only = on").await;
     let error = world.backlog.connect().await.expect_err("it is read only");
     assert_eq!(error.class, ErrorClass::Away, "{error}");
     assert!(error.message.contains("not the writer"), "{error}");

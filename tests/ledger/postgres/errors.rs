@@ -59,8 +59,7 @@ async fn what_is_wrong_with_the_deployment_is_broken() {
 async fn a_demoted_writer_is_away() {
     let world = World::new(Ordering::Gapless).await;
     let mut session = world.session().await;
-    let name = world.database.value("SELECT current_database()").await;
-    world.database.sql(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await;
+    world.database.set("default_transaction_read_only = on").await;
     let error = world.ledger.connect().await.unwrap_err();
     assert_eq!((error.class, error.message.contains("not the writer")), (ErrorClass::Away, true));
     // The session from before is still a writer's.
@@ -121,8 +120,7 @@ async fn keys_of_orders_are_taken_and_raised_errors_are_faults() {
 #[tokio::test]
 async fn deadlocks_are_tried_again() {
     let world = World::new(Ordering::Gapless).await;
-    let name = world.database.url().rsplit('/').next().unwrap().to_owned();
-    world.database.sql(&format!("ALTER DATABASE {name} SET deadlock_timeout = '5s'")).await;
+    world.database.set("deadlock_timeout = '5s'").await;
     let (mut session, one) = (world.session().await, world.session().await);
     session.commit(&live(vec![world.run("ann", 1..=1), world.run("bob", 1..=1)])).await.unwrap();
     let mut held = Barrier::hold(&world, "SELECT FROM customers WHERE customer_id = 'bob' FOR UPDATE").await;
